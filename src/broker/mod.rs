@@ -1,0 +1,1 @@
+//! The use cases, one file a stage; the only callers of Store::commit.

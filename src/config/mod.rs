@@ -1,0 +1,1 @@
+//! The configuration: one YAML file, validated at start, secrets redacted.

@@ -1,0 +1,1 @@
+//! The adapter to the forge, where pull requests live.

@@ -1,0 +1,1 @@
+//! The store: the one write door, and everything that is read back.

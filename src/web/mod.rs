@@ -1,0 +1,1 @@
+//! What people and API servers talk to over HTTP.

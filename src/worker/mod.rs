@@ -1,0 +1,1 @@
+//! Periodic and poked loops over the jobs in the outbox.
