@@ -43,7 +43,9 @@ impl Person {
     /// The e-mail address if the provider says that it belongs to this person.
     #[must_use]
     pub fn verified_email(&self) -> Option<&str> {
-        self.email.as_deref().filter(|email| self.email_verified && !email.trim().is_empty())
+        self.email
+            .as_deref()
+            .filter(|email| self.email_verified && !email.trim().is_empty())
     }
 
     /// Whether this person is in `group`, spelled exactly so.
@@ -91,7 +93,10 @@ mod tests {
     #[test]
     fn a_subject_means_nothing_at_another_provider() {
         let one = person("E1001", "7", "oncall@example.test");
-        let two = Person { issuer: "https://other.example.test".to_owned(), ..person("E1002", "7", "second@example.test") };
+        let two = Person {
+            issuer: "https://other.example.test".to_owned(),
+            ..person("E1002", "7", "second@example.test")
+        };
         assert!(!one.same_person(&two));
     }
 
@@ -104,14 +109,23 @@ mod tests {
     #[test]
     fn an_unverified_address_proves_nothing() {
         let one = person("E1001", "oncall", "oncall@example.test");
-        let claimed = Person { email_verified: false, ..person("E9001", "same-mail", "oncall@example.test") };
+        let claimed = Person {
+            email_verified: false,
+            ..person("E9001", "same-mail", "oncall@example.test")
+        };
         assert!(!one.same_person(&claimed) && !claimed.same_person(&one));
     }
 
     #[test]
     fn missing_addresses_do_not_make_two_people_one() {
-        let one = Person { email: None, ..person("E1001", "oncall", "") };
-        let two = Person { email: None, ..person("E1002", "second", "") };
+        let one = Person {
+            email: None,
+            ..person("E1001", "oncall", "")
+        };
+        let two = Person {
+            email: None,
+            ..person("E1002", "second", "")
+        };
         assert!(!one.same_person(&two));
         assert!(!person("E1", "a", " ").same_person(&person("E2", "b", " ")));
     }

@@ -65,7 +65,11 @@ const LONGEST: TimeDelta = TimeDelta::minutes(30);
 
 /// Checks a stored approval: signature, nonce, issuer, audience, subject, and that the token was valid
 /// when the approval was recorded (not now).
-pub fn check_approval_token(id_token_raw: &str, jwk: &Value, claim: &ApprovalClaim<'_>) -> Result<Proof, ProofError> {
+pub fn check_approval_token(
+    id_token_raw: &str,
+    jwk: &Value,
+    claim: &ApprovalClaim<'_>,
+) -> Result<Proof, ProofError> {
     let key: CoreJsonWebKey = serde_json::from_value(jwk.clone()).map_err(|_| ProofError::Key)?;
     let key_thumbprint = thumbprint(jwk).ok_or(ProofError::Key)?;
     let nonce = approval_nonce(claim.request_hash, claim.salt);
@@ -76,10 +80,12 @@ pub fn check_approval_token(id_token_raw: &str, jwk: &Value, claim: &ApprovalCla
         issued_after: claim.approved_at - LONGEST - SKEW,
         at: claim.approved_at,
     };
-    let verified = token::verify(id_token_raw, &JsonWebKeySet::new(vec![key]), &expected).map_err(|fault| match fault {
-        TokenFault::Nonce => ProofError::OtherRequest,
-        fault => ProofError::Token(fault),
-    })?;
+    let verified = token::verify(id_token_raw, &JsonWebKeySet::new(vec![key]), &expected).map_err(
+        |fault| match fault {
+            TokenFault::Nonce => ProofError::OtherRequest,
+            fault => ProofError::Token(fault),
+        },
+    )?;
     let says = |name: &str, value: &str| match verified.claims.get(name) {
         Some(Value::String(text)) => text.trim() == value,
         Some(Value::Number(number)) => number.to_string() == value,
@@ -87,11 +93,16 @@ pub fn check_approval_token(id_token_raw: &str, jwk: &Value, claim: &ApprovalCla
     };
     let same = says("sub", &claim.person.subject)
         && claim.person.issuer == claim.issuer
-        && claim.person_claim.is_none_or(|name| says(name, &claim.person.person_claim));
+        && claim
+            .person_claim
+            .is_none_or(|name| says(name, &claim.person.person_claim));
     if !same {
         return Err(ProofError::OtherPerson);
     }
-    Ok(Proof { key_thumbprint, auth_time: verified.auth_time })
+    Ok(Proof {
+        key_thumbprint,
+        auth_time: verified.auth_time,
+    })
 }
 
 /// RFC 7638, 3: SHA-256 over the required members in order of their names. `None` for a key that is
@@ -106,7 +117,10 @@ pub fn thumbprint(jwk: &Value) -> Option<String> {
     };
     let mut parts = Vec::with_capacity(members.len());
     for name in members {
-        parts.push(format!("\"{name}\":{}", serde_json::to_string(jwk.get(*name)?.as_str()?).ok()?));
+        parts.push(format!(
+            "\"{name}\":{}",
+            serde_json::to_string(jwk.get(*name)?.as_str()?).ok()?
+        ));
     }
     Some(URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", parts.join(",")))))
 }
@@ -124,7 +138,10 @@ mod tests {
                   tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n\
                   91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
         });
-        assert_eq!(thumbprint(&jwk).as_deref(), Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"));
+        assert_eq!(
+            thumbprint(&jwk).as_deref(),
+            Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
+        );
     }
 
     #[test]

@@ -35,7 +35,11 @@ impl Purpose {
     /// An approval of `request_hash`, with a new salt.
     #[must_use]
     pub fn approve(request_hash: [u8; 32], window_s: u32) -> Self {
-        Self::Approve { request_hash, salt: random_bytes(), window_s }
+        Self::Approve {
+            request_hash,
+            salt: random_bytes(),
+            window_s,
+        }
     }
 
     /// How old the login may be, in seconds, where this purpose sets a bound of its own.
@@ -112,7 +116,9 @@ impl Flow {
     #[must_use]
     pub fn new(asking: Asking, now: Time) -> Self {
         let nonce = match &asking.purpose {
-            Purpose::Approve { request_hash, salt, .. } => approval_nonce(request_hash, salt),
+            Purpose::Approve {
+                request_hash, salt, ..
+            } => approval_nonce(request_hash, salt),
             Purpose::SignIn | Purpose::StepUp { .. } => unguessable(),
         };
         Self {
@@ -122,7 +128,10 @@ impl Flow {
             purpose: asking.purpose,
             asked_at: now,
             return_to: asking.return_to,
-            account: asking.person.map(|person| Account { issuer: person.issuer, subject: person.subject }),
+            account: asking.person.map(|person| Account {
+                issuer: person.issuer,
+                subject: person.subject,
+            }),
         }
     }
 }
@@ -158,7 +167,9 @@ pub struct CallbackParams {
 
 impl fmt::Debug for CallbackParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallbackParams").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("CallbackParams")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +178,11 @@ mod tests {
     use super::*;
 
     fn asking(purpose: Purpose) -> Asking {
-        Asking { purpose, return_to: "/requests/1?tab=rules".to_owned(), person: None }
+        Asking {
+            purpose,
+            return_to: "/requests/1?tab=rules".to_owned(),
+            person: None,
+        }
     }
 
     fn now() -> Time {
@@ -186,7 +201,10 @@ mod tests {
 
     #[test]
     fn no_two_flows_share_anything_secret() {
-        let (one, two) = (Flow::new(asking(Purpose::SignIn), now()), Flow::new(asking(Purpose::SignIn), now()));
+        let (one, two) = (
+            Flow::new(asking(Purpose::SignIn), now()),
+            Flow::new(asking(Purpose::SignIn), now()),
+        );
         assert_ne!(one.state, two.state);
         assert_ne!(one.nonce, two.nonce);
         assert_ne!(one.pkce_verifier, two.pkce_verifier);
@@ -205,7 +223,10 @@ mod tests {
         let flow = Flow::new(asking(Purpose::SignIn), now());
         let printed = format!("{flow:?}");
         assert!(!printed.contains(&flow.state) && !printed.contains(&flow.pkce_verifier));
-        let params = CallbackParams { code: Some("the-code".to_owned()), ..CallbackParams::default() };
+        let params = CallbackParams {
+            code: Some("the-code".to_owned()),
+            ..CallbackParams::default()
+        };
         assert!(!format!("{params:?}").contains("the-code"));
     }
 }

@@ -24,7 +24,11 @@ pub fn check(auth_time: Option<Time>, window_s: u32, asked_at: Time, now: Time) 
     } else {
         now - TimeDelta::seconds(i64::from(window_s)) - SKEW
     };
-    if auth_time < needed { Err(Refusal::NotFresh { auth_time, needed }) } else { Ok(auth_time) }
+    if auth_time < needed {
+        Err(Refusal::NotFresh { auth_time, needed })
+    } else {
+        Ok(auth_time)
+    }
 }
 
 /// Whether a session that last saw a login at `auth_time` needs no new one at `now`. A window of 0 always does.
@@ -46,21 +50,38 @@ mod tests {
         let (asked, now) = (at("10:00:00"), at("10:00:05"));
         assert!(check(Some(at("09:54:06")), 300, asked, now).is_ok());
         let late = check(Some(at("09:54:04")), 300, asked, now);
-        assert_eq!(late, Err(Refusal::NotFresh { auth_time: at("09:54:04"), needed: at("09:54:05") }));
+        assert_eq!(
+            late,
+            Err(Refusal::NotFresh {
+                auth_time: at("09:54:04"),
+                needed: at("09:54:05")
+            })
+        );
     }
 
     #[test]
     fn window_0_wants_a_login_made_for_this_action() {
         let (asked, now) = (at("10:00:00.900"), at("10:00:20"));
-        assert!(check(Some(at("10:00:00")), 0, asked, now).is_ok(), "the same second, as whole seconds tell it");
-        assert!(check(Some(at("09:59:59")), 0, asked, now).is_err(), "no skew here");
+        assert!(
+            check(Some(at("10:00:00")), 0, asked, now).is_ok(),
+            "the same second, as whole seconds tell it"
+        );
+        assert!(
+            check(Some(at("09:59:59")), 0, asked, now).is_err(),
+            "no skew here"
+        );
     }
 
     #[test]
     fn a_login_ahead_of_time_or_without_time_is_refused() {
         let now = at("10:00:00");
         assert_eq!(check(None, 300, now, now), Err(Refusal::NoAuthTime));
-        assert_eq!(check(Some(at("10:01:01")), 0, now, now), Err(Refusal::FutureLogin { auth_time: at("10:01:01") }));
+        assert_eq!(
+            check(Some(at("10:01:01")), 0, now, now),
+            Err(Refusal::FutureLogin {
+                auth_time: at("10:01:01")
+            })
+        );
         assert!(check(Some(at("10:00:59")), 0, now, now).is_ok());
     }
 

@@ -10,11 +10,12 @@ use super::token::{self, Expected, Verified};
 use super::{Identity, SignedIn};
 use crate::clock::Time;
 use chrono::TimeDelta;
-use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken};
+use openidconnect::core::{
+    CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken,
+};
 use openidconnect::{
     AuthType, AuthenticationContextClass, AuthorizationCode, ClientId, ClientSecret, CsrfToken, Nonce,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope,
-    TokenResponse as _,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +36,18 @@ impl OpenIdConnect {
     /// Checks `settings` and makes the HTTP client; does not call the provider.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
-        let redirect_url = RedirectUrl::new(settings.redirect_url.clone()).map_err(|error| SettingsError::NotAnAddress {
-            field: "redirect_url",
-            value: settings.redirect_url.clone(),
-            why: error.to_string(),
-        })?;
+        let redirect_url =
+            RedirectUrl::new(settings.redirect_url.clone()).map_err(|error| SettingsError::NotAnAddress {
+                field: "redirect_url",
+                value: settings.redirect_url.clone(),
+                why: error.to_string(),
+            })?;
         let provider = Provider::new(&settings)?;
-        Ok(Self { settings, redirect_url, provider })
+        Ok(Self {
+            settings,
+            redirect_url,
+            provider,
+        })
     }
 
     fn authorize_url(&self, metadata: &Metadata, flow: &Flow) -> url::Url {
@@ -56,7 +62,14 @@ impl OpenIdConnect {
                 move || CsrfToken::new(state),
                 move || Nonce::new(nonce),
             )
-            .add_scopes(self.settings.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new))
+            .add_scopes(
+                self.settings
+                    .scopes
+                    .iter()
+                    .filter(|scope| *scope != "openid")
+                    .cloned()
+                    .map(Scope::new),
+            )
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
             // Always sent: only then does the standard oblige the provider to say when they signed in. Within
             // the window it answers without asking anybody, beyond it, it asks: one round trip either way.
@@ -74,7 +87,9 @@ impl OpenIdConnect {
     fn levels(&self, purpose: &Purpose) -> &[String] {
         match purpose {
             Purpose::SignIn => &[],
-            Purpose::StepUp { .. } | Purpose::Approve { .. } => self.settings.acr_values.as_deref().unwrap_or_default(),
+            Purpose::StepUp { .. } | Purpose::Approve { .. } => {
+                self.settings.acr_values.as_deref().unwrap_or_default()
+            }
         }
     }
 
@@ -94,7 +109,10 @@ impl OpenIdConnect {
         }) {
             client = client.set_auth_type(AuthType::RequestBody);
         }
-        let unreachable = |why| Refusal::ProviderUnreachable { during: "confirming the sign-in", why };
+        let unreachable = |why| Refusal::ProviderUnreachable {
+            during: "confirming the sign-in",
+            why,
+        };
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|error| unreachable(tame(&error.to_string())))?
@@ -110,7 +128,10 @@ impl OpenIdConnect {
                 }
             })?;
         // The access token is dropped unused: everything needed is in the signed token.
-        answer.id_token().map(CoreIdToken::to_string).ok_or(Refusal::Incomplete)
+        answer
+            .id_token()
+            .map(CoreIdToken::to_string)
+            .ok_or(Refusal::Incomplete)
     }
 
     async fn verify(
@@ -143,7 +164,10 @@ impl OpenIdConnect {
         if levels.is_empty() || got.is_some_and(|got| levels.iter().any(|level| level == got)) {
             return Ok(());
         }
-        Err(Refusal::TooWeak { asked: levels.join(", "), got: tame(got.unwrap_or("none")) })
+        Err(Refusal::TooWeak {
+            asked: levels.join(", "),
+            got: tame(got.unwrap_or("none")),
+        })
     }
 }
 
@@ -152,7 +176,10 @@ impl Identity for OpenIdConnect {
     async fn begin(&self, asking: Asking, now: Time) -> Result<Begin, Refusal> {
         let metadata = self.provider.metadata(now).await?;
         let flow = Flow::new(asking, now);
-        Ok(Begin { authorize_url: self.authorize_url(&metadata, &flow), flow })
+        Ok(Begin {
+            authorize_url: self.authorize_url(&metadata, &flow),
+            flow,
+        })
     }
 
     async fn finish(&self, flow: &Flow, params: &CallbackParams, now: Time) -> Result<SignedIn, Refusal> {
@@ -164,16 +191,24 @@ impl Identity for OpenIdConnect {
             return Err(Refusal::TookTooLong);
         }
         let metadata = self.provider.metadata(now).await?;
-        let names_itself = metadata.additional_metadata().authorization_response_iss_parameter_supported;
+        let names_itself = metadata
+            .additional_metadata()
+            .authorization_response_iss_parameter_supported;
         match &params.iss {
             Some(iss) if *iss != self.settings.issuer => return Err(Refusal::WrongProvider),
             None if names_itself => return Err(Refusal::WrongProvider),
             _ => {}
         }
         if let Some(error) = &params.error {
-            return Err(Refusal::ProviderRefused(tame(params.error_description.as_deref().unwrap_or(error))));
+            return Err(Refusal::ProviderRefused(tame(
+                params.error_description.as_deref().unwrap_or(error),
+            )));
         }
-        let code = params.code.as_deref().filter(|code| !code.is_empty()).ok_or(Refusal::Incomplete)?;
+        let code = params
+            .code
+            .as_deref()
+            .filter(|code| !code.is_empty())
+            .ok_or(Refusal::Incomplete)?;
         let raw = self.exchange(&metadata, flow, code).await?;
         let verified = self.verify(metadata, &raw, flow, now).await?;
 
@@ -189,11 +224,25 @@ impl Identity for OpenIdConnect {
             },
         )?;
         // Otherwise whoever sits at an open session could step it up with an account of their own.
-        if flow.account.as_ref().is_some_and(|one| one.issuer != person.issuer || one.subject != person.subject) {
+        if flow
+            .account
+            .as_ref()
+            .is_some_and(|one| one.issuer != person.issuer || one.subject != person.subject)
+        {
             return Err(Refusal::OtherAccount);
         }
-        let sid = verified.claims.get("sid").and_then(serde_json::Value::as_str).map(str::to_owned);
-        Ok(SignedIn { person, auth_time, id_token_raw: raw, jwk: verified.jwk, sid })
+        let sid = verified
+            .claims
+            .get("sid")
+            .and_then(serde_json::Value::as_str)
+            .map(str::to_owned);
+        Ok(SignedIn {
+            person,
+            auth_time,
+            id_token_raw: raw,
+            jwk: verified.jwk,
+            sid,
+        })
     }
 
     async fn logout_url(&self, id_token_hint: &str, return_to: &url::Url, now: Time) -> Option<url::Url> {

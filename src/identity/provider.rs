@@ -10,7 +10,9 @@ use openidconnect::core::{
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
     CoreSubjectIdentifierType,
 };
-use openidconnect::{AdditionalProviderMetadata, AsyncHttpClient, HttpRequest, HttpResponse, IssuerUrl, ProviderMetadata};
+use openidconnect::{
+    AdditionalProviderMetadata, AsyncHttpClient, HttpRequest, HttpResponse, IssuerUrl, ProviderMetadata,
+};
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ pub(super) type Metadata = ProviderMetadata<
 const FRESH: TimeDelta = TimeDelta::minutes(15);
 /// Used, when the provider cannot be reached, for at most this long: a key it took back must die at some time.
 const USABLE: TimeDelta = TimeDelta::hours(6);
-/// Not asked more often than this, whoever sends us tokens with unknown keys or while it is down.
+/// Not asked more often than this while it is down, nor for the sake of tokens with unknown keys.
 const BETWEEN: TimeDelta = TimeDelta::seconds(3);
 /// The largest answer read, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -90,19 +92,30 @@ impl Wire {
                 builder = builder.add_root_certificate(certificate);
             }
         }
-        builder.build().map(Self).map_err(|error| SettingsError::Client(error.to_string()))
+        builder
+            .build()
+            .map(Self)
+            .map_err(|error| SettingsError::Client(error.to_string()))
     }
 
     /// Sends `request` and reads a bounded answer.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, WireError> {
         let request = reqwest::Request::try_from(request).map_err(|_| WireError::Request)?;
-        let mut answer = self.0.execute(request).await.map_err(|error| WireError::Http(deepest(&error)))?;
+        let mut answer = self
+            .0
+            .execute(request)
+            .await
+            .map_err(|error| WireError::Http(deepest(&error)))?;
         let mut builder = http::Response::builder().status(answer.status());
         for (name, value) in answer.headers() {
             builder = builder.header(name, value);
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| WireError::Http(deepest(&error)))? {
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| WireError::Http(deepest(&error)))?
+        {
             if body.len() + chunk.len() > LARGEST {
                 return Err(WireError::TooLarge);
             }
@@ -148,6 +161,16 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 struct Kept {
     metadata: Option<(Arc<Metadata>, Time)>,
     failed: Option<(Refusal, Time)>,
+    /// When newer keys were last asked for before the old ones were due.
+    hurried: Option<Time>,
+}
+
+impl Kept {
+    /// What is known, if it was fetched less than `longest` ago.
+    fn current(&self, now: Time, longest: TimeDelta) -> Option<Arc<Metadata>> {
+        let (metadata, fetched) = self.metadata.as_ref()?;
+        (now - *fetched < longest).then(|| Arc::clone(metadata))
+    }
 }
 
 /// The provider, known or not yet.
@@ -161,45 +184,54 @@ pub(super) struct Provider {
 impl Provider {
     /// Asks nobody anything yet: a provider that is down must not keep the broker from starting.
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(|error| SettingsError::NotAnAddress {
-            field: "issuer",
-            value: settings.issuer.clone(),
-            why: error.to_string(),
-        })?;
-        Ok(Self { issuer, wire: Wire::new(settings)?, kept: Mutex::default() })
+        let issuer =
+            IssuerUrl::new(settings.issuer.clone()).map_err(|error| SettingsError::NotAnAddress {
+                field: "issuer",
+                value: settings.issuer.clone(),
+                why: error.to_string(),
+            })?;
+        Ok(Self {
+            issuer,
+            wire: Wire::new(settings)?,
+            kept: Mutex::default(),
+        })
+    }
+
+    /// The same, newer than `seen` where there is a newer one: for a token whose key is not among those.
+    pub(super) async fn newer_than(&self, seen: &Arc<Metadata>, now: Time) -> Result<Arc<Metadata>, Refusal> {
+        let mut kept = self.kept.lock().await;
+        let newer = kept
+            .metadata
+            .as_ref()
+            .is_some_and(|(metadata, _)| !Arc::ptr_eq(metadata, seen));
+        if newer || kept.hurried.is_some_and(|at| (now - at).abs() < BETWEEN) {
+            return Ok(kept.current(now, USABLE).unwrap_or_else(|| Arc::clone(seen)));
+        }
+        kept.hurried = Some(now);
+        self.refresh(&mut kept, now).await
     }
 
     /// The provider's metadata and keys, fetched if they are missing or old.
-    pub(super) async fn metadata(&self, now: Time) -> Result<Arc<Metadata>, Refusal> {
-        self.fetch_unless(now, |fetched| now - fetched < FRESH).await
-    }
-
-    /// The same, newer than `seen`: for a token whose key is not among those.
-    pub(super) async fn newer_than(&self, seen: &Arc<Metadata>, now: Time) -> Result<Arc<Metadata>, Refusal> {
-        let kept = self.kept.lock().await;
-        if let Some((metadata, _)) = &kept.metadata
-            && !Arc::ptr_eq(metadata, seen)
-        {
-            return Ok(Arc::clone(metadata));
-        }
-        drop(kept);
-        self.fetch_unless(now, |fetched| now - fetched < BETWEEN).await
-    }
-
+    ///
     /// One fetch at a time: the lock is held meanwhile, so that a crowd at the door costs one request.
-    async fn fetch_unless(&self, now: Time, good: impl Fn(Time) -> bool + Send) -> Result<Arc<Metadata>, Refusal> {
+    pub(super) async fn metadata(&self, now: Time) -> Result<Arc<Metadata>, Refusal> {
         let mut kept = self.kept.lock().await;
-        if let Some((metadata, fetched)) = &kept.metadata
-            && good(*fetched)
-        {
-            return Ok(Arc::clone(metadata));
+        match kept.current(now, FRESH) {
+            Some(current) => Ok(current),
+            None => self.refresh(&mut kept, now).await,
         }
-        let failed = match &kept.failed {
-            Some((refusal, at)) if (now - *at).abs() < BETWEEN => refusal.clone(),
-            _ => match self.fetch().await {
+    }
+
+    async fn refresh(&self, kept: &mut Kept, now: Time) -> Result<Arc<Metadata>, Refusal> {
+        let lately = kept.failed.as_ref().filter(|(_, at)| (now - *at).abs() < BETWEEN);
+        let refusal = if let Some((refusal, _)) = lately {
+            refusal.clone()
+        } else {
+            match self.fetch().await {
                 Ok(metadata) => {
                     let metadata = Arc::new(metadata);
-                    *kept = Kept { metadata: Some((Arc::clone(&metadata), now)), failed: None };
+                    kept.metadata = Some((Arc::clone(&metadata), now));
+                    kept.failed = None;
                     return Ok(metadata);
                 }
                 Err(refusal) => {
@@ -207,21 +239,24 @@ impl Provider {
                     kept.failed = Some((refusal.clone(), now));
                     refusal
                 }
-            },
+            }
         };
-        match &kept.metadata {
-            Some((metadata, fetched)) if now - *fetched < USABLE => Ok(Arc::clone(metadata)),
-            _ => Err(failed),
-        }
+        kept.current(now, USABLE).ok_or(refusal)
     }
 
     async fn fetch(&self) -> Result<Metadata, Refusal> {
-        let unreachable = |why| Refusal::ProviderUnreachable { during: "reading its description", why };
+        let unreachable = |why| Refusal::ProviderUnreachable {
+            during: "reading its description",
+            why,
+        };
         let metadata = Metadata::discover_async(self.issuer.clone(), &self.wire)
             .await
             .map_err(|error| unreachable(chain(&error)))?;
         let token_endpoint = metadata.token_endpoint().map(|endpoint| endpoint.url().clone());
-        let endpoints = [Some(metadata.authorization_endpoint().url().clone()), token_endpoint];
+        let endpoints = [
+            Some(metadata.authorization_endpoint().url().clone()),
+            token_endpoint,
+        ];
         for endpoint in endpoints {
             // Our secret and the person's password go there.
             match endpoint {

@@ -9,7 +9,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The provider gave no usable answer.
-    #[error("The sign-in provider did not answer while {during} ({why}). Nothing has changed; try again in a moment.")]
+    #[error(
+        "The sign-in provider did not answer while {during} ({why}). Nothing has changed; try again in a moment."
+    )]
     ProviderUnreachable {
         /// What we wanted from it.
         during: &'static str,
@@ -20,28 +22,40 @@ pub enum Refusal {
     #[error("The sign-in provider ended the sign-in: {0}.")]
     ProviderRefused(String),
     /// The answer belongs to no round trip of this browser.
-    #[error("This sign-in was not started in this browser, or was used before. Start again from the page you came from.")]
+    #[error(
+        "This sign-in was not started in this browser, or was used before. Start again from the page you came from."
+    )]
     StateMismatch,
     /// Too long between leaving and coming back.
     #[error("The sign-in took too long. Start again from the page you came from.")]
     TookTooLong,
     /// The answer names another provider (RFC 9207), or none where this one always names itself.
-    #[error("The answer did not come from the configured sign-in provider. If it happens again, tell the operators.")]
+    #[error(
+        "The answer did not come from the configured sign-in provider. If it happens again, tell the operators."
+    )]
     WrongProvider,
     /// Neither a code nor an error came back.
     #[error("The sign-in provider's answer is incomplete. Start again from the page you came from.")]
     Incomplete,
     /// The provider would not take the code.
-    #[error("The sign-in provider did not accept the sign-in ({0}). Start again from the page you came from.")]
+    #[error(
+        "The sign-in provider did not accept the sign-in ({0}). Start again from the page you came from."
+    )]
     CodeRefused(String),
     /// The ID token does not hold.
-    #[error("The sign-in provider's signed statement does not hold: {0}. If it happens again, tell the operators.")]
+    #[error(
+        "The sign-in provider's signed statement does not hold: {0}. If it happens again, tell the operators."
+    )]
     BadToken(#[from] TokenFault),
     /// The provider did not say when the person signed in, though it was asked.
-    #[error("The sign-in provider did not say when you signed in, so it cannot be told whether that was just now.")]
+    #[error(
+        "The sign-in provider did not say when you signed in, so it cannot be told whether that was just now."
+    )]
     NoAuthTime,
     /// The login is too old, although a fresh one was asked for.
-    #[error("A fresh sign-in was asked for, but the provider says that you last signed in at {auth_time}; it had to be {needed} or later.")]
+    #[error(
+        "A fresh sign-in was asked for, but the provider says that you last signed in at {auth_time}; it had to be {needed} or later."
+    )]
     NotFresh {
         /// When they signed in.
         auth_time: Time,
@@ -49,7 +63,9 @@ pub enum Refusal {
         needed: Time,
     },
     /// The time of the login lies ahead.
-    #[error("The sign-in provider says that you signed in at {auth_time}, which is still to come: its clock or ours is wrong.")]
+    #[error(
+        "The sign-in provider says that you signed in at {auth_time}, which is still to come: its clock or ours is wrong."
+    )]
     FutureLogin {
         /// The time it says.
         auth_time: Time,
@@ -63,7 +79,9 @@ pub enum Refusal {
         got: String,
     },
     /// Somebody else came back than the one who is signed in here.
-    #[error("You signed in as another account than the one that is signed in here. Sign out first to change accounts.")]
+    #[error(
+        "You signed in as another account than the one that is signed in here. Sign out first to change accounts."
+    )]
     OtherAccount,
     /// The provider left the groups out because there are too many (`_claim_names`).
     #[error(
@@ -81,7 +99,9 @@ pub enum Refusal {
         claim: String,
     },
     /// A claim is of another shape than it must be.
-    #[error("The sign-in provider sends `{claim}` in a form that cannot be used: it must be {expected}. Ask the operators.")]
+    #[error(
+        "The sign-in provider sends `{claim}` in a form that cannot be used: it must be {expected}. Ask the operators."
+    )]
     BadClaim {
         /// The claim.
         claim: String,
@@ -124,7 +144,11 @@ impl Refusal {
 /// Text of the provider, or of whoever wrote the address, made fit for a sentence: one line, printable, short.
 pub(super) fn tame(text: &str) -> String {
     const LONGEST: usize = 160;
-    let clean: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST).collect();
+    let clean: String = text
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .take(LONGEST)
+        .collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

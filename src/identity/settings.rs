@@ -105,7 +105,10 @@ impl Settings {
                 why: error.to_string(),
             })?;
             if !is_private(&url) {
-                return Err(SettingsError::NotEncrypted { field, value: value.clone() });
+                return Err(SettingsError::NotEncrypted {
+                    field,
+                    value: value.clone(),
+                });
             }
         }
         Ok(())
@@ -162,14 +165,22 @@ mod tests {
             ("file:///etc/passwd", false),
             ("sign-in", false),
         ] {
-            let found = Settings { issuer: issuer.to_owned(), ..settings() }.check();
+            let found = Settings {
+                issuer: issuer.to_owned(),
+                ..settings()
+            }
+            .check();
             assert_eq!(found.is_ok(), fine, "{issuer}: {found:?}");
         }
     }
 
     #[test]
     fn an_empty_person_claim_is_refused() {
-        let found = Settings { person_claim: " ".to_owned(), ..settings() }.check();
+        let found = Settings {
+            person_claim: " ".to_owned(),
+            ..settings()
+        }
+        .check();
         assert_eq!(found, Err(SettingsError::Empty("person_claim")));
     }
 }

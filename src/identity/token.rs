@@ -118,7 +118,11 @@ pub struct Verified {
 }
 
 /// Checks `raw` (JWS compact form) against `keys` and `expected`.
-pub fn verify(raw: &str, keys: &JsonWebKeySet<CoreJsonWebKey>, expected: &Expected<'_>) -> Result<Verified, TokenFault> {
+pub fn verify(
+    raw: &str,
+    keys: &JsonWebKeySet<CoreJsonWebKey>,
+    expected: &Expected<'_>,
+) -> Result<Verified, TokenFault> {
     let token = CoreIdToken::from_str(raw).map_err(|_| TokenFault::Malformed)?;
     let issuer = IssuerUrl::new(expected.issuer.to_owned()).map_err(|_| TokenFault::Issuer)?;
     let at = expected.at;
@@ -131,7 +135,11 @@ pub fn verify(raw: &str, keys: &JsonWebKeySet<CoreJsonWebKey>, expected: &Expect
     .set_allowed_algs(SIGNATURES)
     .set_time_fn(move || at - SKEW)
     .set_issue_time_verifier_fn(move |issued| {
-        if issued > at + SKEW || issued < earliest { Err("issued at another time".to_owned()) } else { Ok(()) }
+        if issued > at + SKEW || issued < earliest {
+            Err("issued at another time".to_owned())
+        } else {
+            Ok(())
+        }
     });
     // Not the library's own error for the time it was made, which it files under "expired".
     let nonce = expected.nonce.as_bytes();
@@ -141,7 +149,10 @@ pub fn verify(raw: &str, keys: &JsonWebKeySet<CoreJsonWebKey>, expected: &Expect
     });
     let claims = checked.map_err(|error| fault(&error))?;
     // The library leaves `azp` to its callers.
-    if claims.authorized_party().is_some_and(|party| party.as_str() != expected.client_id) {
+    if claims
+        .authorized_party()
+        .is_some_and(|party| party.as_str() != expected.client_id)
+    {
         return Err(TokenFault::Audience);
     }
     let key = token.signing_key(&verifier).map_err(|_| TokenFault::UnknownKey)?;
@@ -167,7 +178,9 @@ fn fault(error: &ClaimsVerificationError) -> TokenFault {
         ClaimsVerificationError::InvalidIssuer(_) => TokenFault::Issuer,
         ClaimsVerificationError::InvalidNonce(_) => TokenFault::Nonce,
         ClaimsVerificationError::SignatureVerification(error) => match error {
-            SignatureVerificationError::NoMatchingKey | SignatureVerificationError::AmbiguousKeyId(_) => TokenFault::UnknownKey,
+            SignatureVerificationError::NoMatchingKey | SignatureVerificationError::AmbiguousKeyId(_) => {
+                TokenFault::UnknownKey
+            }
             SignatureVerificationError::DisallowedAlg(_)
             | SignatureVerificationError::UnsupportedAlg(_)
             | SignatureVerificationError::NoSignature => TokenFault::Algorithm,
