@@ -490,12 +490,12 @@ async fn accounts_that_cannot_be_told_apart_stay_outside() {
 #[tokio::test]
 async fn an_approval_is_the_providers_word_on_one_request_by_one_person() {
     let mut world = World::new().await;
-    let approver = world.sign_in("approver").await.unwrap();
+    let before = world.sign_in("approver").await.unwrap();
     let purpose = Purpose::approve([7; 32], 300);
     let Purpose::Approve { salt, .. } = purpose else {
         unreachable!()
     };
-    let (approved, asked, _) = world.trip(purpose, "approver", Some(&approver)).await;
+    let (approved, asked, _) = world.trip(purpose, "approver", Some(&before)).await;
     let approved = approved.unwrap();
     assert!(!asked, "silent while the login is fresh");
 
@@ -512,7 +512,7 @@ async fn an_approval_is_the_providers_word_on_one_request_by_one_person() {
     let check = |token: &str, claim: &ApprovalClaim<'_>| check_approval_token(token, &approved.jwk, claim);
     let raw = approved.id_token_raw.as_str();
     let proof = check(raw, &claim).unwrap();
-    assert_eq!(proof.auth_time, Some(approver.auth_time));
+    assert_eq!(proof.auth_time, Some(before.auth_time));
 
     let fails = |change: ApprovalClaim<'_>| check(raw, &change).unwrap_err();
     assert_eq!(
@@ -584,7 +584,7 @@ async fn an_approval_is_the_providers_word_on_one_request_by_one_person() {
 
     // A sign-in's token, honest as it is, approves nothing; nor does a token under somebody else's key.
     assert_eq!(
-        check(&approver.id_token_raw, &claim).unwrap_err(),
+        check(&before.id_token_raw, &claim).unwrap_err(),
         ProofError::OtherRequest
     );
     world.control("rotate", json!({})).await;

@@ -128,6 +128,7 @@ pub fn thumbprint(jwk: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::token::tests::{ISSUER, at, header, jwk, key, token};
     use serde_json::json;
 
     #[test]
@@ -142,6 +143,106 @@ mod tests {
             thumbprint(&jwk).as_deref(),
             Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
         );
+    }
+
+    fn approver() -> Person {
+        Person {
+            person_claim: "E2001".to_owned(),
+            issuer: ISSUER.to_owned(),
+            subject: "approver".to_owned(),
+            name: "First approver".to_owned(),
+            email: None,
+            email_verified: false,
+            groups: vec![],
+            forge_login: None,
+        }
+    }
+
+    fn claim(person: &Person) -> ApprovalClaim<'_> {
+        ApprovalClaim {
+            issuer: ISSUER,
+            client_id: "breakglass",
+            request_hash: &[7; 32],
+            salt: &[9; 32],
+            person,
+            person_claim: Some("employee_id"),
+            approved_at: at("10:00:02"),
+        }
+    }
+
+    /// A token that approves the request of [`claim`], signed with `key`.
+    fn signed(key: &ed25519_dalek::SigningKey) -> String {
+        token(
+            key,
+            &header(),
+            &json!({"nonce": approval_nonce(&[7; 32], &[9; 32])}),
+        )
+    }
+
+    #[test]
+    fn an_approval_holds_long_after_its_token_expired() {
+        // No clock is asked: the token is judged at the time the approval was recorded.
+        let proof = check_approval_token(&signed(&key(1)), &jwk(&key(1)), &claim(&approver())).unwrap();
+        assert_eq!(proof.auth_time, Some(at("09:59:30")));
+        assert_eq!(Some(proof.key_thumbprint), thumbprint(&jwk(&key(1))));
+    }
+
+    #[test]
+    fn nothing_of_it_can_be_changed() {
+        let (person, raw, public) = (approver(), signed(&key(1)), jwk(&key(1)));
+        let fails = |claim: ApprovalClaim<'_>| check_approval_token(&raw, &public, &claim).unwrap_err();
+        let honest = claim(&person);
+        assert_eq!(
+            fails(ApprovalClaim {
+                request_hash: &[8; 32],
+                ..honest
+            }),
+            ProofError::OtherRequest
+        );
+        assert_eq!(
+            fails(ApprovalClaim {
+                salt: &[8; 32],
+                ..honest
+            }),
+            ProofError::OtherRequest
+        );
+        let late = ApprovalClaim {
+            approved_at: at("11:00:00"),
+            ..honest
+        };
+        assert_eq!(fails(late), ProofError::Token(TokenFault::Expired));
+        let early = ApprovalClaim {
+            approved_at: at("09:00:00"),
+            ..honest
+        };
+        assert_eq!(fails(early), ProofError::Token(TokenFault::IssuedAt));
+        for other in [
+            Person {
+                subject: "oncall".to_owned(),
+                ..approver()
+            },
+            Person {
+                person_claim: "E1001".to_owned(),
+                ..approver()
+            },
+            Person {
+                issuer: "https://other.example.test".to_owned(),
+                ..approver()
+            },
+        ] {
+            assert_eq!(fails(claim(&other)), ProofError::OtherPerson);
+        }
+    }
+
+    #[test]
+    fn another_key_shows() {
+        let person = approver();
+        let forged = signed(&key(2));
+        let found = check_approval_token(&forged, &jwk(&key(1)), &claim(&person));
+        assert_eq!(found, Err(ProofError::Token(TokenFault::Signature)));
+        // Whoever also swaps the stored key gets through here, but not past its thumbprint.
+        let proof = check_approval_token(&forged, &jwk(&key(2)), &claim(&person)).unwrap();
+        assert_ne!(Some(proof.key_thumbprint), thumbprint(&jwk(&key(1))));
     }
 
     #[test]

@@ -114,7 +114,7 @@ mod tests {
         forge_login: Some("forge_login"),
     };
 
-    fn read(change: Value) -> Result<Person, Refusal> {
+    fn read(change: &Value) -> Result<Person, Refusal> {
         let mut claims = json!({
             "iss": "https://sign-in.example.test", "sub": "oncall", "employee_id": "E1001", "name": "On-call engineer",
             "email": "oncall@example.test", "email_verified": true, "groups": ["payments", "all", "payments"],
@@ -128,37 +128,37 @@ mod tests {
 
     #[test]
     fn claims_become_a_person() {
-        let person = read(json!({})).unwrap();
+        let person = read(&json!({})).unwrap();
         assert_eq!(person.person_claim, "E1001");
         assert_eq!(person.groups, ["all", "payments"]);
         assert_eq!(person.forge_login.as_deref(), Some("oncall-dev"));
         assert_eq!(person.verified_email(), Some("oncall@example.test"));
-        assert_eq!(read(json!({"employee_id": 1001})).unwrap().person_claim, "1001");
+        assert_eq!(read(&json!({"employee_id": 1001})).unwrap().person_claim, "1001");
     }
 
     #[test]
     fn groups_left_out_are_never_no_groups() {
         let named = json!({"groups": null, "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "x"}}});
-        assert_eq!(read(named), Err(Refusal::GroupsOverage));
+        assert_eq!(read(&named), Err(Refusal::GroupsOverage));
         assert_eq!(
-            read(json!({"groups": null, "hasgroups": true})),
+            read(&json!({"groups": null, "hasgroups": true})),
             Err(Refusal::GroupsOverage)
         );
         assert_eq!(
-            read(json!({"_claim_names": {"address": "src1"}}))
+            read(&json!({"_claim_names": {"address": "src1"}}))
                 .unwrap()
                 .groups
                 .len(),
             2,
             "another claim is elsewhere"
         );
-        assert!(read(json!({"groups": null})).unwrap().groups.is_empty());
+        assert!(read(&json!({"groups": null})).unwrap().groups.is_empty());
     }
 
     #[test]
     fn without_a_person_claim_nobody_comes_in() {
         for missing in [json!(null), json!(""), json!("   ")] {
-            let found = read(json!({"employee_id": missing}));
+            let found = read(&json!({"employee_id": missing}));
             assert_eq!(
                 found,
                 Err(Refusal::NoPersonClaim {
@@ -167,11 +167,11 @@ mod tests {
             );
         }
         assert!(matches!(
-            read(json!({"employee_id": ["E1001"]})),
+            read(&json!({"employee_id": ["E1001"]})),
             Err(Refusal::BadClaim { .. })
         ));
         assert!(matches!(
-            read(json!({"employee_id": "E1\n001"})),
+            read(&json!({"employee_id": "E1\n001"})),
             Err(Refusal::BadClaim { .. })
         ));
     }
@@ -179,20 +179,20 @@ mod tests {
     #[test]
     fn groups_of_another_shape_are_refused() {
         assert!(matches!(
-            read(json!({"groups": {"payments": true}})),
+            read(&json!({"groups": {"payments": true}})),
             Err(Refusal::BadClaim { .. })
         ));
         assert!(matches!(
-            read(json!({"groups": ["payments", 7]})),
+            read(&json!({"groups": ["payments", 7]})),
             Err(Refusal::BadClaim { .. })
         ));
-        assert_eq!(read(json!({"groups": "payments"})).unwrap().groups, ["payments"]);
+        assert_eq!(read(&json!({"groups": "payments"})).unwrap().groups, ["payments"]);
     }
 
     #[test]
     fn an_email_is_verified_only_when_the_provider_says_so() {
-        assert!(!read(json!({"email_verified": null})).unwrap().email_verified);
-        assert!(!read(json!({"email_verified": false})).unwrap().email_verified);
-        assert!(read(json!({"email_verified": "true"})).unwrap().email_verified);
+        assert!(!read(&json!({"email_verified": null})).unwrap().email_verified);
+        assert!(!read(&json!({"email_verified": false})).unwrap().email_verified);
+        assert!(read(&json!({"email_verified": "true"})).unwrap().email_verified);
     }
 }

@@ -159,7 +159,7 @@ pub struct CallbackParams {
     pub state: Option<String>,
     /// The provider's name (RFC 9207).
     pub iss: Option<String>,
-    /// What went wrong, as a word of RFC 6749 or OpenID Connect.
+    /// What went wrong, as a word of RFC 6749 or `OpenID` Connect.
     pub error: Option<String>,
     /// The same for people.
     pub error_description: Option<String>,

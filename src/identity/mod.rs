@@ -1,5 +1,5 @@
 //! The adapter to the sign-in provider: who somebody is, how fresh their login is, and the
-//! provider's own signature over what they approve (OpenID Connect Core 1.0, RFC 9700, RFC 9207).
+//! provider's own signature over what they approve (`OpenID` Connect Core 1.0, RFC 9700, RFC 9207).
 //!
 //! [`Identity::begin`] makes the address to send the browser to and a [`Flow`] to keep beside the
 //! browser's session; [`Identity::finish`] takes both back and answers with a [`SignedIn`] or a

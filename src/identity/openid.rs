@@ -1,4 +1,4 @@
-//! [`Identity`] over OpenID Connect: authorization code with PKCE S256, as a confidential client.
+//! [`Identity`] over `OpenID` Connect: authorization code with PKCE S256, as a confidential client.
 
 use super::claims::{self, Names};
 use super::flow::{Asking, Begin, CallbackParams, Flow, Purpose};

@@ -20,7 +20,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-/// Metadata beyond OpenID Connect Discovery.
+/// Metadata beyond `OpenID` Connect Discovery.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Extra {
     /// RP-initiated logout.

@@ -31,7 +31,7 @@ impl fmt::Debug for Secret {
 /// How to reach the sign-in provider and read its claims.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The provider, exactly as it names itself (OpenID Connect compares issuers as text).
+    /// The provider, exactly as it names itself (`OpenID` Connect compares issuers as text).
     pub issuer: String,
     /// Our name at the provider.
     pub client_id: String,

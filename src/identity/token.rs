@@ -1,5 +1,5 @@
 //! Whether a signed ID token holds: signature, issuer, audience, nonce and times
-//! (OpenID Connect Core 1.0, 3.1.3.7). Pure: the keys and the time are passed in.
+//! (`OpenID` Connect Core 1.0, 3.1.3.7). Pure: the keys and the time are passed in.
 
 use crate::clock::Time;
 use base64::Engine as _;
@@ -141,7 +141,6 @@ pub fn verify(
             Ok(())
         }
     });
-    // Not the library's own error for the time it was made, which it files under "expired".
     let nonce = expected.nonce.as_bytes();
     let checked = token.claims(&verifier, |found: Option<&Nonce>| match found {
         Some(found) if bool::from(found.secret().as_bytes().ct_eq(nonce)) => Ok(()),
@@ -187,5 +186,152 @@ fn fault(error: &ClaimsVerificationError) -> TokenFault {
             _ => TokenFault::Signature,
         },
         other => TokenFault::Other(super::refusal::tame(&other.to_string())),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use serde_json::json;
+
+    pub(in crate::identity) const ISSUER: &str = "https://sign-in.example.test";
+
+    pub(in crate::identity) fn at(text: &str) -> Time {
+        format!("2026-03-01T{text}Z").parse().unwrap()
+    }
+
+    pub(in crate::identity) fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    pub(in crate::identity) fn jwk(key: &SigningKey) -> Value {
+        let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+        json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1", "use": "sig"})
+    }
+
+    /// A token made at 10:00:00 for ten minutes, with `change` over its claims.
+    pub(in crate::identity) fn token(key: &SigningKey, header: &Value, change: &Value) -> String {
+        let made = at("10:00:00").timestamp();
+        let mut claims = json!({
+            "iss": ISSUER, "aud": "breakglass", "sub": "approver", "nonce": "n-1", "employee_id": "E2001",
+            "iat": made, "exp": made + 600, "auth_time": made - 30,
+        });
+        for (claim, value) in change.as_object().unwrap() {
+            claims[claim] = value.clone();
+        }
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", part(header), part(&claims));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()).to_bytes());
+        format!("{text}.{signature}")
+    }
+
+    pub(in crate::identity) fn header() -> Value {
+        json!({"alg": "EdDSA", "kid": "k1"})
+    }
+
+    fn check(raw: &str, when: &str) -> Result<Verified, TokenFault> {
+        let keys = JsonWebKeySet::new(vec![serde_json::from_value(jwk(&key(1))).unwrap()]);
+        let (issued_after, at) = (at("09:59:50"), at(when));
+        verify(
+            raw,
+            &keys,
+            &Expected {
+                issuer: ISSUER,
+                client_id: "breakglass",
+                nonce: "n-1",
+                issued_after,
+                at,
+            },
+        )
+    }
+
+    fn with(change: &Value) -> Result<Verified, TokenFault> {
+        check(&token(&key(1), &header(), change), "10:00:01")
+    }
+
+    #[test]
+    fn an_honest_token_holds_and_names_its_key() {
+        let verified = with(&json!({})).unwrap();
+        assert_eq!(verified.claims["employee_id"], "E2001");
+        assert_eq!(verified.jwk["x"], jwk(&key(1))["x"]);
+        assert_eq!(verified.auth_time, Some(at("09:59:30")));
+    }
+
+    #[test]
+    fn each_claim_is_checked() {
+        for (change, fault) in [
+            (
+                json!({"iss": "https://sign-in.example.test/"}),
+                TokenFault::Issuer,
+            ),
+            (json!({"aud": "other"}), TokenFault::Audience),
+            (json!({"aud": ["breakglass", "other"]}), TokenFault::Audience),
+            (json!({"aud": []}), TokenFault::Audience),
+            (json!({"azp": "other"}), TokenFault::Audience),
+            (json!({"nonce": "n-2"}), TokenFault::Nonce),
+            (json!({"nonce": null}), TokenFault::Nonce),
+            (json!({"exp": at("09:59:01").timestamp()}), TokenFault::Expired),
+            (json!({"iat": at("09:58:49").timestamp()}), TokenFault::IssuedAt),
+            (json!({"iat": at("10:01:02").timestamp()}), TokenFault::IssuedAt),
+            (json!({"exp": null}), TokenFault::Malformed),
+        ] {
+            assert_eq!(with(&change).unwrap_err(), fault, "{change}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_minute() {
+        assert!(with(&json!({"exp": at("09:59:02").timestamp()})).is_ok());
+        assert!(with(&json!({"iat": at("10:01:01").timestamp()})).is_ok());
+        assert!(check(&token(&key(1), &header(), &json!({})), "10:10:59").is_ok());
+        assert_eq!(
+            check(&token(&key(1), &header(), &json!({})), "10:11:00").unwrap_err(),
+            TokenFault::Expired
+        );
+    }
+
+    #[test]
+    fn only_the_providers_own_key_signs() {
+        assert_eq!(
+            check(&token(&key(2), &header(), &json!({})), "10:00:01").unwrap_err(),
+            TokenFault::Signature
+        );
+        let elsewhere = json!({"alg": "EdDSA", "kid": "k2"});
+        assert_eq!(
+            check(&token(&key(1), &elsewhere, &json!({})), "10:00:01").unwrap_err(),
+            TokenFault::UnknownKey
+        );
+        for alg in ["none", "HS256", "HS512"] {
+            let raw = token(&key(1), &json!({"alg": alg, "kid": "k1"}), &json!({}));
+            assert_eq!(
+                check(&raw, "10:00:01").unwrap_err(),
+                TokenFault::Algorithm,
+                "{alg}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_refused_without_a_fuss() {
+        let honest = token(&key(1), &header(), &json!({}));
+        let unsigned = honest.rsplit_once('.').unwrap().0;
+        for raw in [
+            "",
+            ".",
+            "..",
+            "a.b.c",
+            unsigned,
+            &format!("{honest}.x"),
+            "e30.e30.e30",
+        ] {
+            assert!(check(raw, "10:00:01").is_err(), "{raw}");
+        }
+        let critical = token(
+            &key(1),
+            &json!({"alg": "EdDSA", "kid": "k1", "crit": ["b64"]}),
+            &json!({}),
+        );
+        assert!(matches!(check(&critical, "10:00:01"), Err(TokenFault::Other(_))));
     }
 }
