@@ -221,10 +221,7 @@ impl Event<'_> {
     /// An annotation's value.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.annotations
-            .as_ref()?
-            .get(key)
-            .map(|value| &**value)
+        self.annotations.as_ref()?.get(key).map(|value| &**value)
     }
 
     /// The query's parameters, decoded, in their order.

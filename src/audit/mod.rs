@@ -29,3 +29,6 @@ pub use record::{
 };
 pub use redact::{MARK, Redacted, scrub};
 pub use words::{Words, visible};
+
+#[cfg(test)]
+mod tests;

@@ -337,7 +337,7 @@ pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, i
 impl Intake {
     fn quarantine(&mut self, reason: &str, raw: &[u8]) {
         let kept = &raw[..raw.len().min(QUARANTINE_BYTES)];
-        let (text, _) = redact::scrub_unread(kept);
+        let text = redact::scrub_unread(kept);
         self.quarantined.push(Quarantined {
             // A parser's message may quote what it stumbled over.
             reason: words::visible(&redact::scrub(reason).0),

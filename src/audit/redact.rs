@@ -90,16 +90,28 @@ pub(super) fn uri(uri: &str) -> String {
     Redactor::default().uri(uri)
 }
 
-/// Scrubs bytes that could not be read as an event: every `data` of whatever they hold goes.
+/// Scrubs bytes that could not be read as an event. Rules that need structure cannot run on
+/// them, so from the first body on every string value goes; who, what and the shape stay.
 #[must_use]
-pub(super) fn scrub_unread(raw: &[u8]) -> (String, u32) {
+pub(super) fn scrub_unread(raw: &[u8]) -> String {
     static DATA: LazyLock<Regex> =
         LazyLock::new(|| regex(r#"(\\*"(?:data|stringData|binaryData)\\*"\s*:\s*)\{[^}]*\}?"#));
+    static URI: LazyLock<Regex> = LazyLock::new(|| regex(r#"("requestURI"\s*:\s*")([^"]*)"#));
+    static STRING: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?s)"(?:[^"\\]|\\.)*(?:"(\s*:)?|\\?\z)"#));
+    static BODY: LazyLock<Regex> = LazyLock::new(|| regex(r#""(?:requestObject|responseObject)"\s*:"#));
     let text = String::from_utf8_lossy(raw);
-    let without_data = DATA.replace_all(&text, "$1\"[redacted]\"");
-    let taken = u32::from(matches!(without_data, Cow::Owned(_)));
-    let (out, count) = scrub(&without_data);
-    (out.into_owned(), count + taken)
+    let text = URI.replace_all(&text, |found: &regex::Captures<'_>| {
+        format!("{}{}", &found[1], uri(&found[2]))
+    });
+    let bodies = BODY.find(&text).map_or(text.len(), |found| found.start());
+    let head = DATA.replace_all(&text[..bodies], "${1}\"[redacted]\"");
+    let values = STRING.replace_all(&text[bodies..], |found: &regex::Captures<'_>| {
+        match found.get(1) {
+            Some(_) => found[0].to_owned(),
+            None => format!("\"{MARK}\""),
+        }
+    });
+    format!("{}{}", scrub(&head).0, scrub(&values).0)
 }
 
 fn regex(pattern: &str) -> Regex {
