@@ -94,6 +94,8 @@ kinds! {
     FollowUpReverted = "follow-up-reverted" ["NIST CM-3", "DORA 17(1)"],
     /// Compliance let the debt go, with a reason.
     FollowUpWaived = "follow-up-waived" ["NIST CM-3"],
+    /// Somebody says that a manual item is done.
+    ManualItemDone = "manual-item-done" ["NIST CM-3"],
     /// Somebody else accepted that a manual item is done.
     ManualItemAccepted = "manual-item-accepted" ["NIST CM-3", "DORA 17(1)"],
     /// A deadline is near.

@@ -255,7 +255,7 @@ fn choose_approvers(
     let mut listed = false;
     for circle in profile.approvers.iter().filter_map(|name| config.approvers.get(name)) {
         decision.mail.extend(circle.mail.iter().cloned());
-        listed |= !circle.mail.is_empty() || circle.people.iter().any(|id| *id != person.id);
+        listed |= !circle.mail.is_empty() || circle.people.iter().any(|id| *id != person.person_claim);
     }
     for approver in &decision.approvers {
         if let (Some(mail), true) = (&approver.email, approver.email_verified) {
@@ -296,5 +296,5 @@ fn in_any(person: &Person, groups: &[String]) -> bool {
 }
 
 fn in_circle(circle: &Approvers, person: &Person) -> bool {
-    in_any(person, &circle.groups) || circle.people.contains(&person.id)
+    in_any(person, &circle.groups) || circle.people.contains(&person.person_claim)
 }

@@ -64,7 +64,7 @@ impl SqliteStore {
              ON CONFLICT (issuer, subject) DO UPDATE SET
                id = excluded.id, seen_at = excluded.seen_at, document = excluded.document",
         )
-        .bind(&person.id)
+        .bind(&person.person_claim)
         .bind(&person.issuer)
         .bind(&person.subject)
         .bind(ms(at))
