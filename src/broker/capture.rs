@@ -283,7 +283,7 @@ fn text(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn object_key(action: &ActionRow) -> Option<ObjectKey> {
+pub(super) fn object_key(action: &ActionRow) -> Option<ObjectKey> {
     let object = action.facts.get("object").filter(|object| !object.is_null())?;
     Some(ObjectKey {
         group: text(object, "/api_group"),
