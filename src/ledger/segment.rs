@@ -255,6 +255,11 @@ fn checksum(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
+/// Whether bytes were altered since they were written. False for bytes too short to have a checksum.
+pub(super) fn checksum_differs(bytes: &[u8]) -> bool {
+    header(bytes).is_ok_and(|header| header.crc != checksum(bytes))
+}
+
 struct Header {
     first: u64,
     count: u32,
@@ -423,9 +428,9 @@ impl OpenSegment {
         }
     }
 
-    /// The salt that a position's payload would have, from the seed.
-    pub(super) fn salt_of_place(&self, position: u32) -> Option<Salt> {
-        self.seed.as_ref().map(|seed| seed.salts()(position)).or_else(|| self.salt(position))
+    /// The salt that belongs to a place, while the segment still has its seed.
+    pub(super) fn seed_salt(&self, position: u32) -> Option<Salt> {
+        self.seed.as_ref().map(|seed| seed.salts()(position))
     }
 
     /// The stored leaf hash.
