@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use super::event::{Event, User};
 use crate::ids::GrantId;
 
-/// The namespace that holds every grant's ServiceAccount and nothing else.
+/// The namespace that holds every grant's `ServiceAccount` and nothing else.
 pub const GRANTS_NAMESPACE: &str = "breakglass-grants";
 const ACCOUNT_PREFIX: &str = "system:serviceaccount:breakglass-grants:";
 const ACCOUNT_GROUP: &str = "system:serviceaccounts:breakglass-grants";
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const ISSUED_CREDENTIAL_ID: &str = "authentication.kubernetes.io/issued-credential-id";
 
-/// What the ledger knows about one ServiceAccount of the grants' namespace.
+/// What the ledger knows about one `ServiceAccount` of the grants' namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct GrantRef<'a> {
     /// The grant it was made for.
@@ -23,7 +23,7 @@ pub struct GrantRef<'a> {
 
 /// What the broker knows, asked once an event.
 pub trait Lookup {
-    /// The grant of a ServiceAccount, by its bare name in [`GRANTS_NAMESPACE`].
+    /// The grant of a `ServiceAccount`, by its bare name in [`GRANTS_NAMESPACE`].
     fn account(&self, name: &str) -> Option<GrantRef<'_>>;
     /// The broker's own user name in the cluster.
     fn broker(&self) -> &str;
@@ -44,7 +44,7 @@ pub struct KnownGrant {
 pub struct Accounts {
     /// The broker's own user name there.
     pub broker: String,
-    /// Each ServiceAccount's grant, ended grants included: their late events are theirs.
+    /// Each `ServiceAccount`'s grant, ended grants included: their late events are theirs.
     pub grants: HashMap<String, KnownGrant>,
 }
 
@@ -133,7 +133,7 @@ pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
     Attribution::Other
 }
 
-/// The bare name, when the user is a ServiceAccount of the grants' namespace.
+/// The bare name, when the user is a `ServiceAccount` of the grants' namespace.
 pub(super) fn account_of<'u>(user: &'u User<'_>) -> Option<&'u str> {
     user.username.strip_prefix(ACCOUNT_PREFIX)
 }

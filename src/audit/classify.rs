@@ -147,7 +147,9 @@ impl From<Flags> for Vec<Flag> {
 impl From<Vec<Flag>> for Flags {
     fn from(list: Vec<Flag>) -> Self {
         let mut flags = Self::default();
-        list.into_iter().for_each(|flag| flags.insert(flag));
+        for flag in list {
+            flags.insert(flag);
+        }
         flags
     }
 }
@@ -193,7 +195,8 @@ pub fn classify(event: &Event<'_>) -> Classified {
     let code = event.code();
     let dry_run = event
         .query()
-        .any(|(key, value)| key == "dryRun" && value == "All");
+        .any(|(key, value)| key == "dryRun" && value == "All")
+        || body_says_dry_run(event);
     let connects = matches!(sub, "exec" | "attach" | "portforward" | "proxy");
     let review = matches!(group, "authorization.k8s.io" | "authentication.k8s.io");
     let stores = writes && !resource.is_empty() && !connects && sub != "token" && !review && !dry_run;
@@ -283,4 +286,32 @@ fn copies(event: &Event<'_>) -> bool {
     command(event)
         .next()
         .is_some_and(|program| program.rsplit('/').next() == Some("tar"))
+}
+
+/// A delete and an eviction may say it in their body instead (`kubectl delete --dry-run=server`).
+fn body_says_dry_run(event: &Event<'_>) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Options {
+        #[serde(default)]
+        dry_run: Vec<String>,
+        delete_options: Option<Box<Options>>,
+    }
+    let of = event.object_ref.as_ref();
+    let evicts = of.is_some_and(|of| *of.subresource == *"eviction");
+    if !event.verb.starts_with("delete") && !evicts {
+        return false;
+    }
+    let Some(body) = event.request_object else {
+        return false;
+    };
+    let Ok(options) = serde_json::from_str::<Options>(body.get()) else {
+        return false;
+    };
+    let all = |options: &Options| options.dry_run.iter().any(|word| word == "All");
+    if evicts {
+        options.delete_options.as_deref().is_some_and(all)
+    } else {
+        all(&options)
+    }
 }

@@ -12,22 +12,25 @@
 mod attribute;
 mod classify;
 mod event;
+mod intake;
 mod key;
 mod object;
 mod record;
 mod redact;
+mod scrub;
+mod split;
 mod words;
 
 pub use attribute::{Accounts, Attribution, GRANTS_NAMESPACE, GrantRef, KnownGrant, Lookup, attribute};
 pub use classify::{Class, Classified, Flag, Flags, Stream, classify};
-pub use event::{Event, Level, ObjectRef, ParseError, Split, Stage, Status, Text, User, parse, split};
+pub use event::{Event, Level, ObjectRef, ParseError, Stage, Status, Text, User, parse};
+pub use intake::{digest_batch, digest_event};
 pub use key::EventKey;
 pub use object::{Object, Touched, touched};
-pub use record::{
-    Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, Quarantined, digest_batch,
-    digest_event,
-};
-pub use redact::{MARK, Redacted, scrub};
+pub use record::{Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, Quarantined};
+pub use redact::{MARK, Redacted};
+pub use scrub::scrub;
+pub use split::{Split, split};
 pub use words::{Words, visible};
 
 #[cfg(test)]

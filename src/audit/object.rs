@@ -46,7 +46,7 @@ impl Object {
 
     /// The same with its name scrubbed: a name is the client's own text.
     pub(super) fn scrubbed(mut self) -> Self {
-        self.name = self.name.map(|name| super::redact::scrub(&name).0.into_owned());
+        self.name = self.name.map(|name| super::scrub::scrub(&name).0.into_owned());
         self
     }
 

@@ -37,7 +37,8 @@ fn user(account: &str) -> Value {
     })
 }
 
-fn event(verb: &str, uri: &str, of: Value, code: u16) -> Value {
+fn event(verb: &str, uri: &str, of: impl Into<Value>, code: u16) -> Value {
+    let of: Value = of.into();
     json!({
         "level": "RequestResponse", "auditID": format!("a-{verb}-{code}-{}", uri.len()), "stage": "ResponseComplete",
         "requestURI": uri, "verb": verb, "user": user("bg-1"),
@@ -295,6 +296,13 @@ fn a_dry_run_and_a_refusal_change_nothing_and_are_said() {
         dry.words.text,
         "tried as a dry run: change Deployment payments/web (nothing was stored)"
     );
+    let options = json!({"kind": "DeleteOptions", "dryRun": ["All"]});
+    let dry = one(with(
+        event("delete", DEPLOYMENT, deployment(""), 200),
+        "requestObject",
+        options,
+    ));
+    assert!(!dry.mutates && dry.class == Class::Delete && dry.flags.has(Flag::DryRun));
     let refused = one(event("delete", DEPLOYMENT, deployment(""), 403));
     assert_eq!(refused.words.text, "was refused: delete Deployment payments/web");
 }
@@ -694,7 +702,7 @@ proptest! {
         let _ = digest_batch("prod", &bytes, &lookup(), now());
         let body = [br#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":["#.as_slice(), &bytes, b"]}"].concat();
         let found = digest_batch("prod", &body, &lookup(), now());
-        prop_assert!(bytes.iter().all(u8::is_ascii_whitespace) || found.quarantined.len() > 0);
+        prop_assert!(bytes.iter().all(u8::is_ascii_whitespace) || !found.quarantined.is_empty());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Words {
 #[must_use]
 pub(super) fn say(
     event: &Event<'_>,
-    class: &Classified,
+    class: Classified,
     object: Option<&Object>,
     uri: &str,
     body: Option<&Value>,
@@ -46,7 +46,7 @@ pub(super) fn say(
     let (done, mut detail) = deed(event, class, sub, uri, body, answer);
     let code = event.code();
     let verb = if class.flags.has(Flag::Denied) {
-        detail = infinitive(&event.verb, sub).to_owned();
+        infinitive(&event.verb, sub).clone_into(&mut detail);
         "was refused".to_owned()
     } else if class.flags.has(Flag::DryRun) {
         detail = join(&[infinitive(&event.verb, sub), "nothing was stored", &detail]);
@@ -97,7 +97,7 @@ pub(super) fn say(
 
 fn deed(
     event: &Event<'_>,
-    class: &Classified,
+    class: Classified,
     sub: &str,
     uri: &str,
     body: Option<&Value>,
@@ -281,7 +281,9 @@ fn leaves<'v>(value: &'v Value, path: &mut Vec<&'v str>, found: &mut Vec<String>
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| leaves(item, path, found));
+            for item in items {
+                leaves(item, path, found);
+            }
         }
         leaf => {
             let shown = path[path.len().saturating_sub(2)..].join(".");
