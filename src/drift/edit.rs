@@ -367,7 +367,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
         fn no_wrong_tree_ever_passes(
             file in prop::sample::select(CORPUS.to_vec()), document in any::<prop::sample::Index>(),
