@@ -1,1 +1,3 @@
 //! The adapter to a Kubernetes cluster.
+
+pub mod manifests;
