@@ -31,7 +31,7 @@ pub(super) fn rights(lent: &Lent<'_>) -> Vec<(&'static str, Value)> {
 }
 
 fn cluster_role(lent: &Lent<'_>) -> Value {
-    let roles: Vec<&str> = lent.roles.keys().copied().collect();
+    let lent_roles: Vec<&str> = lent.roles.keys().copied().collect();
     let mut rules = vec![
         json!({"apiGroups": [RBAC], "resources": ["rolebindings", "clusterrolebindings"],
                "verbs": ["create", "delete", "get", "list", "watch"]}),
@@ -46,10 +46,10 @@ fn cluster_role(lent: &Lent<'_>) -> Value {
         json!({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}),
     ];
     // An empty list of names would mean every ClusterRole there is.
-    if !roles.is_empty() {
+    if !lent_roles.is_empty() {
         rules.insert(
             1,
-            json!({"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind", "get"], "resourceNames": roles}),
+            json!({"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind", "get"], "resourceNames": lent_roles}),
         );
     }
     for (group, resources) in lent.watched() {

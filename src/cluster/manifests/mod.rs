@@ -10,7 +10,8 @@ mod session;
 pub use probe::{Probe, probe};
 
 use crate::config::{
-    BROKER_ACCOUNT, BROKER_NAMESPACE, ClusterRole, Config, GRANTS_GROUP, GRANTS_NAMESPACE, SCOPE_LABEL, Scope,
+    BROKER_ACCOUNT, BROKER_NAMESPACE, ClusterRole, Config, GRANTS_GROUP, GRANTS_NAMESPACE, Rule, SCOPE_LABEL,
+    Scope,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +137,7 @@ impl<'a> Lent<'a> {
             .values()
             .flat_map(|role| &role.rules)
             .filter(|rule| rule.changes())
-            .flat_map(|rule| rule.pairs())
+            .flat_map(Rule::pairs)
         {
             let resource = resource.split('/').next().unwrap_or(resource);
             if !(group.is_empty() && resource == "secrets") {

@@ -28,6 +28,7 @@ const CAPABILITIES: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
+#[expect(clippy::too_many_lines, reason = "a table of rules, read from top to bottom")]
 pub(super) fn policy(lent: &Lent<'_>) -> Value {
     let prefix = format!("system:serviceaccount:{GRANTS_NAMESPACE}:{NAME_PREFIX}");
     let accounts: Vec<String> = lent
