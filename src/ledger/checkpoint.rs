@@ -316,6 +316,20 @@ mod tests {
         assert_eq!(Signer::from_text("PeterNeumann", &BASE64.encode(&secret[1..])).unwrap().verifier_key(), key);
     }
 
+    /// The note that golang.org/x/mod/sumdb/note v0.42.0 signs with that key over that text.
+    #[test]
+    fn a_checkpoint_is_byte_for_byte_the_note_that_go_signs() {
+        let go = "PeterNeumann\n8\nXcnaeacGWamtVZy3Ad7ZoqudgjqtL0lgz+Nw7/RgQyg=\n\n\
+                  — PeterNeumann x08gozdSgLMzAnw63LH1RGViJhUfW60EUGKY7Kmr004fQNOSqfrcd1hIk3BCtdcLWIqvGtX67sL24VN+44uTlxMnbAA=\n";
+        let secret = BASE64.decode(GO_SEED.rsplit_once("c74f20a3+").unwrap().1).unwrap();
+        let signer = Signer::from_text("PeterNeumann", &hex::encode(&secret[1..])).unwrap();
+        let mut frontier = Frontier::new();
+        super::super::tree::tests::vector_leaves().iter().for_each(|leaf| frontier.append(leaf));
+        let ours = signer.sign(&Checkpoint::of("PeterNeumann", &frontier)).unwrap();
+        assert_eq!(ours.text(), go);
+        assert_eq!(SignedCheckpoint::parse(go).unwrap().verify(&[GO_KEY.parse().unwrap()]), Ok(()));
+    }
+
     /// The manglings that the Go implementation's own tests refuse.
     #[test]
     fn a_mangled_key_is_refused() {

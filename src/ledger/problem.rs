@@ -56,6 +56,8 @@ pub enum Problem {
     BadSignature { source: Source, size: Option<u64>, why: String },
     /// Entries that no checkpoint signs.
     Unsigned { from: u64, to: u64 },
+    /// A bundle's proof does not lead from a held checkpoint to the bundle's.
+    NotExtended { held: u64, size: u64 },
     /// A checkpoint that could not be compared with the log.
     NotCompared { source: Source, size: u64, why: &'static str },
     /// An approval whose proof fails.
@@ -82,6 +84,7 @@ impl Problem {
             Self::Fork { .. } => "fork",
             Self::BadSignature { .. } => "bad-signature",
             Self::Unsigned { .. } => "unsigned",
+            Self::NotExtended { .. } => "fork-or-bad-proof",
             Self::NotCompared { .. } => "not-compared",
             Self::Approval { .. } => "approval",
         }
@@ -144,6 +147,10 @@ impl fmt::Display for Problem {
             Self::BadSignature { source, size: Some(size), why } => write!(f, "the {source} of size {size} does not count: {why}"),
             Self::BadSignature { source, size: None, why } => write!(f, "a {source} does not count: {why}"),
             Self::Unsigned { from, to } => write!(f, "{} covered by no signed checkpoint", Entries(*from, *to)),
+            Self::NotExtended { held, size } => write!(
+                f,
+                "the bundle does not show that its checkpoint of size {size} extends the one held elsewhere of size {held}: the log was forked, or the proof altered"
+            ),
             Self::NotCompared { source, size, why } => write!(f, "the {source} of size {size} was not compared: {why}"),
             Self::Approval { index, why } => write!(f, "the approval in entry {index} does not hold: {why}"),
         }

@@ -260,6 +260,13 @@ pub(super) fn checksum_differs(bytes: &[u8]) -> bool {
     header(bytes).is_ok_and(|header| header.crc != checksum(bytes))
 }
 
+/// Gives altered bytes a checksum that fits: what somebody with write access would do.
+#[cfg(test)]
+pub(super) fn fix_checksum(bytes: &mut [u8]) {
+    let sum = checksum(bytes);
+    bytes[CRC_AT].copy_from_slice(&sum.to_be_bytes());
+}
+
 struct Header {
     first: u64,
     count: u32,
@@ -484,5 +491,163 @@ impl Cursor<'_> {
 
     fn text(&self, range: &Range<usize>) -> &str {
         std::str::from_utf8(&self.bytes[range.clone()]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::domain::entry_kind::EntryKind;
+    use proptest::prelude::*;
+
+    pub fn time(ms: i64) -> Time {
+        Time::from_timestamp_millis(1_780_000_000_000 + ms).unwrap()
+    }
+
+    pub fn draft(number: u64, kind: EntryKind) -> Draft {
+        Draft {
+            kind,
+            at: time(i64::try_from(number).unwrap()),
+            cluster: (!number.is_multiple_of(3)).then(|| "production".to_owned()),
+            request: None,
+            grant: None,
+            payload: format!(r#"{{"number":{number},"verb":"delete"}}"#).into_bytes(),
+        }
+    }
+
+    pub fn drafts(numbers: Range<u64>) -> Vec<Draft> {
+        numbers.map(|number| draft(number, EntryKind::AuditEvent)).collect()
+    }
+
+    fn sealed(count: u64) -> Segment {
+        seal(&mut Frontier::new(), Seed::from_bytes([5; 32]), time(0), &drafts(0..count)).unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_is_read_back() {
+        let mut frontier = Frontier::new();
+        seal(&mut frontier, Seed::random(), time(0), &drafts(0..3)).unwrap();
+        let segment = seal(&mut frontier, Seed::random(), time(9), &drafts(3..8)).unwrap();
+        assert_eq!((segment.first, segment.count, frontier.size()), (3, 5, 8));
+        let open = open(&segment.bytes).unwrap();
+        for (position, draft) in (0..).zip(drafts(3..8)) {
+            let entry = open.entry(position);
+            assert_eq!(entry.kind(), Some(draft.kind));
+            assert_eq!(entry.cluster, draft.cluster.as_deref());
+            assert_eq!(entry.happened_at, draft.at.timestamp_millis());
+            assert_eq!(entry.entered_at, time(9).timestamp_millis());
+            assert_eq!(open.payload(position), Some(draft.payload.as_slice()));
+            assert_eq!(entry.digest, payload_digest(&open.salt(position).unwrap(), &draft.payload));
+            assert_eq!([entry.leaf(); 2], [open.leaf(position), segment.leaves[position as usize]]);
+        }
+        let head = &segment.bytes[..HEADER_LEN + 5 * 32];
+        assert_eq!(leaves(head).unwrap(), (3, segment.leaves));
+    }
+
+    /// The stored form is for ever: what was written once has to be readable by every later version.
+    #[test]
+    fn the_head_of_a_segment_is_fixed() {
+        let segment = sealed(2);
+        assert_eq!(&segment.bytes[..16], b"BGSG\0\0\0\x01\0\0\0\0\0\0\0\0");
+        assert_eq!(segment.bytes[16..20], [0, 0, 0, 2]);
+        assert_eq!(hex::encode(segment.leaves[0]), "5bf14f41b445fb1446531ffa94ff8ca58d2bdec7aeae6ce1c3ae48054084ec3f");
+        assert_eq!(hex::encode(open(&segment.bytes).unwrap().salt(1).unwrap()), "79f90f3fddb3df5c8cb6423016c87810");
+    }
+
+    #[test]
+    fn equal_payloads_have_unequal_digests() {
+        let twice = [draft(1, EntryKind::Gap), draft(1, EntryKind::Gap)];
+        let open = open(&seal(&mut Frontier::new(), Seed::random(), time(0), &twice).unwrap().bytes).unwrap();
+        assert_ne!(open.entry(0).digest, open.entry(1).digest);
+    }
+
+    #[test]
+    fn a_pruned_payload_leaves_its_proof_and_nothing_to_guess_it_from() {
+        let whole = sealed(6);
+        let before = open(&whole.bytes).unwrap();
+        let pruned = prune(&whole.bytes, |index, entry| index % 2 == 1 && entry.kind == "audit-event").unwrap();
+        let after = open(&pruned).unwrap();
+        assert!(after.seed_salt(1).is_none());
+        for position in 0..6 {
+            assert_eq!(after.entry(position), before.entry(position));
+            assert_eq!(after.entry(position).leaf(), whole.leaves[position as usize]);
+            let erased = position % 2 == 1;
+            assert_eq!(after.payload(position).is_none(), erased);
+            assert_eq!(after.salt(position), (!erased).then(|| before.salt(position).unwrap()));
+        }
+        let body = zstd::bulk::decompress(&pruned[HEADER_LEN + 6 * 32..], MAX_BODY).unwrap();
+        let holds = |needle: &[u8]| body.windows(needle.len()).any(|window| window == needle);
+        assert!(holds(&before.salt(0).unwrap()) && !holds(&before.salt(1).unwrap()) && !holds(&[5; 32]));
+        assert!(!holds(br#""number":1,"#));
+        let again = prune(&pruned, |_, _| true).unwrap();
+        assert!((0..6).all(|position| open(&again).unwrap().payload(position).is_none()));
+        assert_eq!(leaves(&again).unwrap().1, whole.leaves);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut frontier = Frontier::new();
+        let mut seal = |drafts: &[Draft]| seal(&mut frontier, Seed::random(), time(0), drafts);
+        assert!(matches!(seal(&[]), Err(SealError::Empty)));
+        let hostile = Draft { cluster: Some("a\nb".into()), ..draft(1, EntryKind::Gap) };
+        assert!(matches!(seal(&[draft(0, EntryKind::Gap), hostile]), Err(SealError::Names { position: 1, .. })));
+        let big = Draft { payload: vec![0; MAX_BODY], ..draft(1, EntryKind::Gap) };
+        assert!(matches!(seal(&[big]), Err(SealError::TooBig)));
+        assert_eq!(frontier.size(), 0, "nothing that was refused may have a place");
+    }
+
+    #[test]
+    fn a_small_body_cannot_claim_a_big_one() {
+        let bomb = zstd::bulk::compress(&vec![0; MAX_BODY + 1], 3).unwrap();
+        let mut bytes = sealed(1).bytes[..HEADER_LEN + 32].to_vec();
+        bytes.extend_from_slice(&bomb);
+        bytes[20..24].copy_from_slice(&u32::try_from(MAX_BODY).unwrap().to_be_bytes());
+        finish(&mut bytes, 0);
+        assert!(matches!(open(&bytes), Err(SegmentError::Decompress(_))));
+        bytes[20..24].copy_from_slice(&u32::MAX.to_be_bytes());
+        finish(&mut bytes, 0);
+        assert!(matches!(open(&bytes), Err(SegmentError::Bounds)));
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_is_found() {
+        let good = sealed(4).bytes;
+        for len in 0..good.len() {
+            assert!(open(&good[..len]).is_err(), "cut to {len}");
+        }
+        for at in 0..good.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] ^= flip;
+                assert!(open(&bytes).is_err(), "byte {at}");
+            }
+        }
+        assert!(open(&[good, vec![0]].concat()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = open(&bytes);
+            let _ = open_damaged(&[MAGIC.as_slice(), &VERSION.to_be_bytes(), &bytes].concat());
+        }
+
+        /// A body that decompresses and carries a good checksum, but says nonsense.
+        #[test]
+        fn hostile_bodies_never_panic(at in 0usize..400, value: u8, cut in 0usize..400) {
+            let good = sealed(4).bytes;
+            let head = HEADER_LEN + 4 * 32;
+            let mut body = zstd::bulk::decompress(&good[head..], MAX_BODY).unwrap();
+            let len = body.len();
+            body[at % len] = value;
+            for body in [&body[..], &body[..cut % len]] {
+                let mut bytes = pack(&leaves(&good).unwrap().1, body).unwrap();
+                finish(&mut bytes, 0);
+                if let Ok(open) = open(&bytes) {
+                    (0..4).for_each(|position| drop(open.entry(position).encode()));
+                }
+            }
+        }
     }
 }
