@@ -27,8 +27,8 @@ pub use problem::{Problem, Source};
 pub use proof::{Proofs, Prover, verify_consistency, verify_inclusion};
 pub use report::{ApprovalCount, Completeness, Hole, Integrity, Report};
 pub use segment::{
-    HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, Prepared, SealError, Seed, Segment, SegmentError,
-    open, prepare, prune, seal,
+    HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, Prepared, SealError, Seed, Segment, SegmentError, open,
+    prepare, prune, seal,
 };
 pub use tree::{Frontier, Hash, TreeError, leaf_hash, node_hash};
 pub use verify::{Approval, Checks, Progress, Verifier, verify_log};

@@ -57,9 +57,14 @@ impl Seed {
     }
 
     fn salts(&self) -> impl Fn(u32) -> Salt + use<> {
-        let keyed = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let keyed = Hmac::<Sha256>::new_from_slice(&self.0)
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         move |position| {
-            let full = keyed.clone().chain_update(position.to_be_bytes()).finalize().into_bytes();
+            let full = keyed
+                .clone()
+                .chain_update(position.to_be_bytes())
+                .finalize()
+                .into_bytes();
             let mut salt = Salt::default();
             salt.copy_from_slice(&full[..16]);
             salt
@@ -157,7 +162,12 @@ impl Prepared {
         self.leaves.iter().for_each(|leaf| frontier.append(leaf));
         finish(&mut self.bytes, first);
         let count = u32::try_from(self.leaves.len()).unwrap_or_else(|_| unreachable!("MAX_COUNT fits"));
-        Segment { first, count, bytes: self.bytes, leaves: self.leaves }
+        Segment {
+            first,
+            count,
+            bytes: self.bytes,
+            leaves: self.leaves,
+        }
     }
 }
 
@@ -188,17 +198,27 @@ pub fn prepare(seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Prepare
             entered_at,
             digest: payload_digest(&salt, &draft.payload),
         };
-        check_names(entry.kind, entry.cluster)
-            .map_err(|error| SealError::Names { position: position as usize, error })?;
+        check_names(entry.kind, entry.cluster).map_err(|error| SealError::Names {
+            position: position as usize,
+            error,
+        })?;
         entry.encode_into(&mut line);
         leaves.push(leaf_hash(&line));
         put_entry(&mut body, &entry, None, Some(&draft.payload));
     }
-    Ok(Prepared { bytes: pack(&leaves, &body)?, leaves })
+    Ok(Prepared {
+        bytes: pack(&leaves, &body)?,
+        leaves,
+    })
 }
 
 /// [`prepare`] and [`Prepared::place`] in one.
-pub fn seal(frontier: &mut Frontier, seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Segment, SealError> {
+pub fn seal(
+    frontier: &mut Frontier,
+    seed: Seed,
+    entered_at: Time,
+    drafts: &[Draft],
+) -> Result<Segment, SealError> {
     Ok(prepare(seed, entered_at, drafts)?.place(frontier))
 }
 
@@ -233,7 +253,10 @@ fn pack(leaves: &[Hash], body: &[u8]) -> Result<Vec<u8>, SealError> {
     bytes.extend_from_slice(&VERSION.to_be_bytes());
     bytes.extend_from_slice(&[0; 8]);
     for number in [leaves.len(), body.len()] {
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_COUNT and MAX_BODY")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "bounded by MAX_COUNT and MAX_BODY"
+        )]
         bytes.extend_from_slice(&(number as u32).to_be_bytes());
     }
     bytes.extend_from_slice(&[0; 4]);
@@ -276,7 +299,11 @@ struct Header {
 
 fn header(bytes: &[u8]) -> Result<Header, SegmentError> {
     let mut at = Cursor { bytes, at: 0 };
-    let mut u32_at = || at.array::<4>().map(u32::from_be_bytes).ok_or(SegmentError::Length);
+    let mut u32_at = || {
+        at.array::<4>()
+            .map(u32::from_be_bytes)
+            .ok_or(SegmentError::Length)
+    };
     if u32_at()? != u32::from_be_bytes(*MAGIC) || u32_at()? != VERSION {
         return Err(SegmentError::Version);
     }
@@ -288,14 +315,21 @@ fn header(bytes: &[u8]) -> Result<Header, SegmentError> {
     if first.checked_add(u64::from(count)).is_none() {
         return Err(SegmentError::Bounds);
     }
-    Ok(Header { first, count, body_len, crc })
+    Ok(Header {
+        first,
+        count,
+        body_len,
+        crc,
+    })
 }
 
 /// The first index and the leaf hashes, from the first `HEADER_LEN + 32 * count` bytes or more.
 /// Only the tree's root tells whether they are right.
 pub fn leaves(prefix: &[u8]) -> Result<(u64, Vec<Hash>), SegmentError> {
     let header = header(prefix)?;
-    let bytes = prefix[HEADER_LEN..].get(..header.count as usize * 32).ok_or(SegmentError::Length)?;
+    let bytes = prefix[HEADER_LEN..]
+        .get(..header.count as usize * 32)
+        .ok_or(SegmentError::Length)?;
     Ok((header.first, bytes.as_chunks::<32>().0.to_vec()))
 }
 
@@ -343,7 +377,10 @@ pub(super) fn open_damaged(bytes: &[u8]) -> Result<OpenSegment, SegmentError> {
         return Err(SegmentError::Length);
     }
     let mut at = Cursor { bytes: &body, at: 0 };
-    let entered_at = at.array().map(i64::from_be_bytes).ok_or(SegmentError::Body("no time of entering"))?;
+    let entered_at = at
+        .array()
+        .map(i64::from_be_bytes)
+        .ok_or(SegmentError::Body("no time of entering"))?;
     let seed = match at.array() {
         Some([0]) => None,
         Some([1]) => Some(Seed(at.array().ok_or(SegmentError::Body("no seed"))?)),
@@ -355,7 +392,11 @@ pub(super) fn open_damaged(bytes: &[u8]) -> Result<OpenSegment, SegmentError> {
         let bad = |what| SegmentError::Entry { position, what };
         let kind = at.name().ok_or(bad("kind"))?;
         let cluster = at.name().ok_or(bad("cluster"))?;
-        check_names(at.text(&kind), Some(at.text(&cluster)).filter(|name| !name.is_empty())).map_err(|_| bad("names"))?;
+        check_names(
+            at.text(&kind),
+            Some(at.text(&cluster)).filter(|name| !name.is_empty()),
+        )
+        .map_err(|_| bad("names"))?;
         let happened_at = at.array().map(i64::from_be_bytes).ok_or(bad("time"))?;
         let content = match at.array() {
             Some([1]) => {
@@ -364,17 +405,34 @@ pub(super) fn open_damaged(bytes: &[u8]) -> Result<OpenSegment, SegmentError> {
                     None => at.array().ok_or(bad("salt"))?,
                 };
                 let len = at.array().map(u32::from_be_bytes).ok_or(bad("payload"))?;
-                Content::Kept { salt, payload: at.take(len as usize).ok_or(bad("payload"))? }
+                Content::Kept {
+                    salt,
+                    payload: at.take(len as usize).ok_or(bad("payload"))?,
+                }
             }
-            Some([0]) => Content::Pruned { digest: at.array().ok_or(bad("digest"))? },
+            Some([0]) => Content::Pruned {
+                digest: at.array().ok_or(bad("digest"))?,
+            },
             _ => return Err(bad("content")),
         };
-        records.push(Record { kind, cluster, happened_at, content });
+        records.push(Record {
+            kind,
+            cluster,
+            happened_at,
+            content,
+        });
     }
     if at.at != body.len() {
         return Err(SegmentError::Body("bytes after the last entry"));
     }
-    Ok(OpenSegment { first, entered_at, seed, leaves, body, records })
+    Ok(OpenSegment {
+        first,
+        entered_at,
+        seed,
+        leaves,
+        body,
+        records,
+    })
 }
 
 impl OpenSegment {
@@ -458,7 +516,12 @@ pub fn prune(bytes: &[u8], mut erase: impl FnMut(u64, &Entry<'_>) -> bool) -> Re
         let entry = open.entry(position);
         let kept = open.salt(position).zip(open.payload(position));
         let kept = kept.filter(|_| !erase(open.first + u64::from(position), &entry));
-        put_entry(&mut body, &entry, kept.as_ref().map(|(salt, _)| salt), kept.map(|(_, payload)| payload));
+        put_entry(
+            &mut body,
+            &entry,
+            kept.as_ref().map(|(salt, _)| salt),
+            kept.map(|(_, payload)| payload),
+        );
     }
     let mut bytes = pack(&open.leaves, &body).map_err(SegmentError::Rewrite)?;
     finish(&mut bytes, open.first);
@@ -486,7 +549,9 @@ impl Cursor<'_> {
     fn name(&mut self) -> Option<Range<usize>> {
         let [len] = self.array()?;
         let range = self.take(len.into())?;
-        std::str::from_utf8(&self.bytes[range.clone()]).ok().map(|_| range)
+        std::str::from_utf8(&self.bytes[range.clone()])
+            .ok()
+            .map(|_| range)
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
@@ -517,11 +582,19 @@ pub(super) mod tests {
     }
 
     pub fn drafts(numbers: Range<u64>) -> Vec<Draft> {
-        numbers.map(|number| draft(number, EntryKind::AuditEvent)).collect()
+        numbers
+            .map(|number| draft(number, EntryKind::AuditEvent))
+            .collect()
     }
 
     fn sealed(count: u64) -> Segment {
-        seal(&mut Frontier::new(), Seed::from_bytes([5; 32]), time(0), &drafts(0..count)).unwrap()
+        seal(
+            &mut Frontier::new(),
+            Seed::from_bytes([5; 32]),
+            time(0),
+            &drafts(0..count),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -538,8 +611,14 @@ pub(super) mod tests {
             assert_eq!(entry.happened_at, draft.at.timestamp_millis());
             assert_eq!(entry.entered_at, time(9).timestamp_millis());
             assert_eq!(open.payload(position), Some(draft.payload.as_slice()));
-            assert_eq!(entry.digest, payload_digest(&open.salt(position).unwrap(), &draft.payload));
-            assert_eq!([entry.leaf(); 2], [open.leaf(position), segment.leaves[position as usize]]);
+            assert_eq!(
+                entry.digest,
+                payload_digest(&open.salt(position).unwrap(), &draft.payload)
+            );
+            assert_eq!(
+                [entry.leaf(); 2],
+                [open.leaf(position), segment.leaves[position as usize]]
+            );
         }
         let head = &segment.bytes[..HEADER_LEN + 5 * 32];
         assert_eq!(leaves(head).unwrap(), (3, segment.leaves));
@@ -551,14 +630,25 @@ pub(super) mod tests {
         let segment = sealed(2);
         assert_eq!(&segment.bytes[..16], b"BGSG\0\0\0\x01\0\0\0\0\0\0\0\0");
         assert_eq!(segment.bytes[16..20], [0, 0, 0, 2]);
-        assert_eq!(hex::encode(segment.leaves[0]), "5bf14f41b445fb1446531ffa94ff8ca58d2bdec7aeae6ce1c3ae48054084ec3f");
-        assert_eq!(hex::encode(open(&segment.bytes).unwrap().salt(1).unwrap()), "79f90f3fddb3df5c8cb6423016c87810");
+        assert_eq!(
+            hex::encode(segment.leaves[0]),
+            "5bf14f41b445fb1446531ffa94ff8ca58d2bdec7aeae6ce1c3ae48054084ec3f"
+        );
+        assert_eq!(
+            hex::encode(open(&segment.bytes).unwrap().salt(1).unwrap()),
+            "79f90f3fddb3df5c8cb6423016c87810"
+        );
     }
 
     #[test]
     fn equal_payloads_have_unequal_digests() {
         let twice = [draft(1, EntryKind::Gap), draft(1, EntryKind::Gap)];
-        let open = open(&seal(&mut Frontier::new(), Seed::random(), time(0), &twice).unwrap().bytes).unwrap();
+        let open = open(
+            &seal(&mut Frontier::new(), Seed::random(), time(0), &twice)
+                .unwrap()
+                .bytes,
+        )
+        .unwrap();
         assert_ne!(open.entry(0).digest, open.entry(1).digest);
     }
 
@@ -566,7 +656,10 @@ pub(super) mod tests {
     fn a_pruned_payload_leaves_its_proof_and_nothing_to_guess_it_from() {
         let whole = sealed(6);
         let before = open(&whole.bytes).unwrap();
-        let pruned = prune(&whole.bytes, |index, entry| index % 2 == 1 && entry.kind == "audit-event").unwrap();
+        let pruned = prune(&whole.bytes, |index, entry| {
+            index % 2 == 1 && entry.kind == "audit-event"
+        })
+        .unwrap();
         let after = open(&pruned).unwrap();
         assert!(after.seed_salt(1).is_none());
         for position in 0..6 {
@@ -574,7 +667,10 @@ pub(super) mod tests {
             assert_eq!(after.entry(position).leaf(), whole.leaves[position as usize]);
             let erased = position % 2 == 1;
             assert_eq!(after.payload(position).is_none(), erased);
-            assert_eq!(after.salt(position), (!erased).then(|| before.salt(position).unwrap()));
+            assert_eq!(
+                after.salt(position),
+                (!erased).then(|| before.salt(position).unwrap())
+            );
         }
         let body = zstd::bulk::decompress(&pruned[HEADER_LEN + 6 * 32..], MAX_BODY).unwrap();
         let holds = |needle: &[u8]| body.windows(needle.len()).any(|window| window == needle);
@@ -590,9 +686,18 @@ pub(super) mod tests {
         let mut frontier = Frontier::new();
         let mut seal = |drafts: &[Draft]| seal(&mut frontier, Seed::random(), time(0), drafts);
         assert!(matches!(seal(&[]), Err(SealError::Empty)));
-        let hostile = Draft { cluster: Some("a\nb".into()), ..draft(1, EntryKind::Gap) };
-        assert!(matches!(seal(&[draft(0, EntryKind::Gap), hostile]), Err(SealError::Names { position: 1, .. })));
-        let big = Draft { payload: vec![0; MAX_BODY], ..draft(1, EntryKind::Gap) };
+        let hostile = Draft {
+            cluster: Some("a\nb".into()),
+            ..draft(1, EntryKind::Gap)
+        };
+        assert!(matches!(
+            seal(&[draft(0, EntryKind::Gap), hostile]),
+            Err(SealError::Names { position: 1, .. })
+        ));
+        let big = Draft {
+            payload: vec![0; MAX_BODY],
+            ..draft(1, EntryKind::Gap)
+        };
         assert!(matches!(seal(&[big]), Err(SealError::TooBig)));
         assert_eq!(frontier.size(), 0, "nothing that was refused may have a place");
     }
