@@ -1,70 +1,13 @@
 //! Checks a whole log, segment by segment, against its checkpoints and those held elsewhere.
 //! Memory holds one segment and the right edge of the tree, however long the log is.
 
-use super::checkpoint::{SignedCheckpoint, VerifierKey};
-use super::entry::Entry;
+use super::checkpoint::SignedCheckpoint;
+use super::checks::Checks;
 use super::problem::{Problem, Source};
 use super::report::{MAX_LISTED, Report};
 use super::segment::{self, OpenSegment, SegmentError};
 use super::tree::{Frontier, Hash, leaf_hash};
-use crate::domain::entry_kind::EntryKind;
 use std::collections::BTreeMap;
-
-/// An approval, for the caller's check of the sign-in provider's own signature.
-#[derive(Debug)]
-pub struct Approval<'a> {
-    /// The entry's index.
-    pub index: u64,
-    /// Which of the two kinds of approval.
-    pub kind: EntryKind,
-    /// The entry's payload, already proved to be the one that was entered.
-    pub payload: &'a [u8],
-}
-
-/// Checks one approval and says why it does not hold.
-pub type ApprovalCheck<'a> = &'a mut dyn FnMut(&Approval<'_>) -> Result<(), String>;
-
-/// What to check with.
-#[derive(Default)]
-pub struct Checks<'a> {
-    /// The keys that may sign checkpoints. Several while a key is being replaced.
-    pub keys: &'a [VerifierKey],
-    /// Checkpoints held elsewhere, as notes.
-    pub held: &'a [String],
-    /// The check of approvals; without one they are counted as not checked.
-    pub approvals: Option<ApprovalCheck<'a>>,
-}
-
-impl Checks<'_> {
-    /// Hands an approval's payload to the check.
-    pub(super) fn approval(
-        &mut self,
-        index: u64,
-        entry: &Entry<'_>,
-        payload: Option<&[u8]>,
-        report: &mut Report,
-    ) {
-        let Some(kind @ (EntryKind::RequestApproved | EntryKind::ApprovalGiven)) = entry.kind() else {
-            return;
-        };
-        let (Some(payload), Some(check)) = (payload, self.approvals.as_mut()) else {
-            let counted = if payload.is_none() {
-                &mut report.approvals.pruned
-            } else {
-                &mut report.approvals.unchecked
-            };
-            *counted += 1;
-            return;
-        };
-        match check(&Approval { index, kind, payload }) {
-            Ok(()) => report.approvals.good += 1,
-            Err(why) => {
-                report.approvals.failed += 1;
-                report.found(Problem::Approval { index, why });
-            }
-        }
-    }
-}
 
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -445,11 +388,15 @@ pub fn verify_log(
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::checkpoint::{Checkpoint, Signer};
+    use super::super::checks::Approval;
     use super::super::entry::Draft;
     use super::super::report::Integrity;
+    use super::super::seal::{prune, seal};
+    use super::super::seed::Seed;
+    use super::super::segment::HEADER_LEN;
     use super::super::segment::tests::{draft, drafts, time};
-    use super::super::segment::{HEADER_LEN, Seed, prune, seal};
     use super::*;
+    use crate::domain::entry_kind::EntryKind;
     use proptest::prelude::*;
 
     pub const ORIGIN: &str = "ledger.example/one";

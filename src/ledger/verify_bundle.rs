@@ -2,12 +2,12 @@
 
 use super::bundle::{Bundle, BundleEntry};
 use super::checkpoint::{Checkpoint, NoteError, SignedCheckpoint, VerifierKey};
+use super::checks::Checks;
 use super::entry::payload_digest;
 use super::problem::{Problem, Source};
 use super::proof::{verify_consistency, verify_inclusion};
 use super::report::Report;
 use super::tree::leaf_hash;
-use super::verify::Checks;
 
 /// Checks every entry, payload and approval of a bundle, and its checkpoint against those held
 /// elsewhere. A held one that the bundle has no proof for counts as a problem: it was asked about and
