@@ -63,8 +63,8 @@ export function requestProblem(operation, query, body) {
 
 /** Why GitHub's description does not know this answer, or null. */
 export function answerProblem(operation, status, body) {
-  // 401, 403 and 404 of authentication, and 422 of validation, are global to the API and not listed per operation.
-  if (!(String(status) in operation.responses)) return [401, 403, 404, 422].includes(status) ? null : `status ${status} is not described`;
+  // Redirects of renamed repositories, bad JSON, authentication and validation are global to the API and not listed per operation.
+  if (!(String(status) in operation.responses)) return [301, 307, 400, 401, 403, 404, 422].includes(status) ? null : `status ${status} is not described`;
   const validate = operation.answers[status];
   if (!validate) return null;
   return validate(body) ? null : problem(strictAjv, validate);

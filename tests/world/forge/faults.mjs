@@ -15,16 +15,16 @@ export class Faults {
   calls = [];
   #armed = [];
 
-  /** Arms `kind` for the next `times` requests of `operation` (GitHub's operation id, or `*` for every one). */
-  arm({ operation, kind, times = 1, retryAfter = 1 }) {
+  /** Arms `kind` for the next `times` requests of `operation` (GitHub's operation id, or `*`), of one repository's or of every one. */
+  arm({ operation, kind, times = 1, retryAfter = 1, repo = null }) {
     if (!KINDS.includes(kind)) throw new Error(`unknown fault ${kind}; known: ${KINDS.join(', ')}`);
-    this.#armed.push({ operation, kind, times, retryAfter });
+    this.#armed.push({ operation, kind, times, retryAfter, repo });
   }
 
   clear() { this.#armed = []; this.calls = []; }
 
-  take(operation) {
-    const fault = this.#armed.find((armed) => armed.times > 0 && (armed.operation === '*' || armed.operation === operation));
+  take(operation, repo) {
+    const fault = this.#armed.find((armed) => armed.times > 0 && (armed.operation === '*' || armed.operation === operation) && (armed.repo === null || armed.repo === repo));
     if (!fault) return null;
     fault.times -= 1;
     return fault;

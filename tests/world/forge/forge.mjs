@@ -92,8 +92,12 @@ class Forge {
     });
   }
 
-  setWebhook(url, secret) {
-    return this.write(async () => { this.state.data.webhook = { url, secret }; });
+  /** Where deliveries go: of every repository, or of one when it is named. */
+  setWebhook(url, secret, repo) {
+    return this.write(async () => {
+      if (repo) this.state.data.repoWebhooks = { ...this.state.data.repoWebhooks, [repo]: { url, secret } };
+      else this.state.data.webhook = { url, secret };
+    });
   }
 
   /** Protects a branch: `checks` is a list of {context, app_id?}, `reviews` the approvals asked. */
@@ -147,7 +151,7 @@ class Forge {
     if (!found) return this.#json(response, 404, { message: 'Not Found', documentation_url: 'https://docs.github.com/rest', status: '404' });
     const { operation, params } = found;
     this.faults.calls.push(operation.id);
-    const fault = this.faults.take(operation.id);
+    const fault = this.faults.take(operation.id, params.repo ?? null);
     if (fault?.kind === 'refuse') return request.socket.destroy();
     if (fault?.kind === 'hang') { this.#hanging.add(request.socket); return undefined; }
     if (fault?.kind === 'bad-gateway') return this.#json(response, 502, { message: 'Server Error' });
@@ -197,7 +201,7 @@ class Forge {
     const action = {
       repo: () => this.createRepo(body.name, body.files, body.owner),
       rename: () => this.renameRepo(body.owner ?? 'demo', body.from, body.to),
-      webhook: () => this.setWebhook(body.url, body.secret),
+      webhook: () => this.setWebhook(body.url, body.secret, body.repo),
       protect: () => this.protect(body.owner ?? 'demo', body.name, body.branch ?? 'main', body),
       fault: () => this.faults.arm(body),
       'clear-faults': () => this.faults.clear(),

@@ -358,7 +358,7 @@ export async function serve(context) {
     if (!repo) {
       const moved = forge.movedRepo(params.owner, params.repo);
       if (!moved) throw notFound();
-      return [301, { message: 'Moved Permanently', url: `${forge.apiUrl}/repositories/${moved.id}`, documentation_url: 'https://docs.github.com/rest' }, { location: `${forge.apiUrl}/repositories/${moved.id}` }];
+      return [operation.method === 'get' ? 301 : 307, { message: 'Moved Permanently', url: `${forge.apiUrl}/repositories/${moved.id}`, documentation_url: 'https://docs.github.com/rest' }, { location: `${forge.apiUrl}/repositories/${moved.id}` }];
     }
   }
   authorise(who, operation, repo);

@@ -9,25 +9,25 @@ export class Webhooks {
   constructor(forge) { this.forge = forge; }
 
   send(event, payload) {
-    const hook = this.forge.state.data.webhook;
+    const { repoWebhooks, webhook } = this.forge.state.data;
+    const hook = repoWebhooks?.[payload.repository.name] ?? webhook;
     if (!hook) return;
     const { installationId } = this.forge.state.data;
     const body = JSON.stringify({ ...payload, installation: { id: installationId, node_id: Buffer.from(String(installationId)).toString('base64url') } });
-    this.#post({ id: randomUUID(), event, body });
+    this.#post({ id: randomUUID(), event, body, hook });
   }
 
   /** Sends a delivery again, under its own id, as GitHub's redelivery does. */
   redeliver(id) {
     const delivery = this.deliveries.find((d) => d.id === id);
     if (!delivery) throw new Error(`no delivery ${id}`);
-    return this.#post({ id, event: delivery.event, body: delivery.body });
+    return this.#post({ id, event: delivery.event, body: delivery.body, hook: delivery.hook });
   }
 
   settled() { return this.#chain; }
 
-  #post({ id, event, body }) {
-    const hook = this.forge.state.data.webhook;
-    const entry = { id, event, body, status: null, error: null };
+  #post({ id, event, body, hook }) {
+    const entry = { id, event, body, hook, status: null, error: null };
     this.deliveries.push(entry);
     if (this.deliveries.length > 500) this.deliveries.shift();
     this.#chain = this.#chain.then(async () => {
