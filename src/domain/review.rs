@@ -137,14 +137,26 @@ impl Verdict {
 /// `mapped` goes from lower-case login to the person's stable id; logins are compared without case,
 /// as forges do. A contributor the forge cannot name might be any reviewer, so then none counts.
 #[must_use]
-pub fn independent_approval(pull: &PullState, excluded: &BTreeSet<String>, mapped: &BTreeMap<String, String>) -> Verdict {
+pub fn independent_approval(
+    pull: &PullState,
+    excluded: &BTreeSet<String>,
+    mapped: &BTreeMap<String, String>,
+) -> Verdict {
     let person = |login: &str| mapped.get(&login.to_lowercase());
-    let contributors: BTreeSet<String> = pull.authors_and_pushers.iter().map(|login| login.to_lowercase()).collect();
+    let contributors: BTreeSet<String> = pull
+        .authors_and_pushers
+        .iter()
+        .map(|login| login.to_lowercase())
+        .collect();
     let contributing: BTreeSet<&String> = contributors.iter().filter_map(|login| person(login)).collect();
 
     // The latest word of each login; a comment is no word.
     let mut words: BTreeMap<String, &Review> = BTreeMap::new();
-    for review in pull.reviews.iter().filter(|review| review.state != ReviewState::Commented) {
+    for review in pull
+        .reviews
+        .iter()
+        .filter(|review| review.state != ReviewState::Commented)
+    {
         let word = words.entry(review.login.to_lowercase()).or_insert(review);
         if review.at >= word.at {
             *word = review;
@@ -161,13 +173,21 @@ pub fn independent_approval(pull: &PullState, excluded: &BTreeSet<String>, mappe
         if review.commit_sha != pull.head_sha {
             reasons.push(format!("{name} approved an earlier commit, not the current one."));
         } else if contributors.contains(login) {
-            reasons.push(format!("{name} approved, but wrote or pushed a commit of this pull request."));
+            reasons.push(format!(
+                "{name} approved, but wrote or pushed a commit of this pull request."
+            ));
         } else {
             match person(login) {
-                None => reasons.push(format!("{name} approved, but this login is not mapped to a person.")),
-                Some(id) if excluded.contains(id) => reasons.push(format!("{name} approved, but is the requester or is ruled out.")),
+                None => reasons.push(format!(
+                    "{name} approved, but this login is not mapped to a person."
+                )),
+                Some(id) if excluded.contains(id) => {
+                    reasons.push(format!("{name} approved, but is the requester or is ruled out."))
+                }
                 Some(id) if contributing.contains(id) => {
-                    reasons.push(format!("{name} approved, but the same person wrote or pushed a commit under another login."));
+                    reasons.push(format!(
+                        "{name} approved, but the same person wrote or pushed a commit under another login."
+                    ));
                 }
                 Some(_) => by.push(name.clone()),
             }
@@ -199,7 +219,12 @@ mod tests {
     }
 
     fn review(login: &str, state: ReviewState, commit_sha: &str, second: u32) -> Review {
-        Review { login: login.into(), state, commit_sha: commit_sha.into(), at: at(second) }
+        Review {
+            login: login.into(),
+            state,
+            commit_sha: commit_sha.into(),
+            at: at(second),
+        }
     }
 
     fn pull(reviews: Vec<Review>) -> PullState {
@@ -221,15 +246,29 @@ mod tests {
     }
 
     fn verdict(pull: &PullState) -> Verdict {
-        let mapped = [("oncall", "p1"), ("oncall-private", "p1"), ("second", "p2"), ("second-private", "p2"), ("third", "p3")];
-        let mapped = mapped.into_iter().map(|(login, id)| (login.to_owned(), id.to_owned())).collect();
+        let mapped = [
+            ("oncall", "p1"),
+            ("oncall-private", "p1"),
+            ("second", "p2"),
+            ("second-private", "p2"),
+            ("third", "p3"),
+        ];
+        let mapped = mapped
+            .into_iter()
+            .map(|(login, id)| (login.to_owned(), id.to_owned()))
+            .collect();
         independent_approval(pull, &["p1".to_owned()].into(), &mapped)
     }
 
     #[test]
     fn a_mapped_other_person_on_the_head_counts() {
         let v = verdict(&pull(vec![review("Second", ReviewState::Approved, "head", 1)]));
-        assert_eq!(v, Verdict::Independent { by: vec!["Second".into()] });
+        assert_eq!(
+            v,
+            Verdict::Independent {
+                by: vec!["Second".into()]
+            }
+        );
     }
 
     #[test]
@@ -238,25 +277,61 @@ mod tests {
         let cases = [
             (vec![], "Nobody has approved"),
             (vec![review("oncall", Approved, "head", 1)], "is the requester"),
-            (vec![review("oncall-private", Approved, "head", 1)], "is the requester"),
+            (
+                vec![review("oncall-private", Approved, "head", 1)],
+                "is the requester",
+            ),
             (vec![review("stranger", Approved, "head", 1)], "not mapped"),
             (vec![review("second", Approved, "old", 1)], "an earlier commit"),
-            (vec![review("second", Approved, "head", 1), review("second", ChangesRequested, "head", 2)], "Nobody has approved"),
-            (vec![review("second", Approved, "head", 1), review("second", Dismissed, "head", 2)], "Nobody has approved"),
-            (vec![review("second", Commented, "head", 1)], "Nobody has approved"),
-            (vec![review("breakglass[bot]", Approved, "head", 1)], "wrote or pushed"),
+            (
+                vec![
+                    review("second", Approved, "head", 1),
+                    review("second", ChangesRequested, "head", 2),
+                ],
+                "Nobody has approved",
+            ),
+            (
+                vec![
+                    review("second", Approved, "head", 1),
+                    review("second", Dismissed, "head", 2),
+                ],
+                "Nobody has approved",
+            ),
+            (
+                vec![review("second", Commented, "head", 1)],
+                "Nobody has approved",
+            ),
+            (
+                vec![review("breakglass[bot]", Approved, "head", 1)],
+                "wrote or pushed",
+            ),
         ];
         for (reviews, expected) in cases {
             let v = verdict(&pull(reviews.clone()));
-            assert!(!v.is_independent() && v.words().contains(expected), "{reviews:?} gave {v:?}");
+            assert!(
+                !v.is_independent() && v.words().contains(expected),
+                "{reviews:?} gave {v:?}"
+            );
         }
     }
 
     #[test]
     fn a_comment_after_an_approval_leaves_it_standing_and_order_is_by_time() {
         use ReviewState::{Approved, ChangesRequested, Commented};
-        assert!(verdict(&pull(vec![review("second", Approved, "head", 1), review("second", Commented, "head", 2)])).is_independent());
-        assert!(verdict(&pull(vec![review("second", Approved, "head", 5), review("second", ChangesRequested, "head", 2)])).is_independent());
+        assert!(
+            verdict(&pull(vec![
+                review("second", Approved, "head", 1),
+                review("second", Commented, "head", 2)
+            ]))
+            .is_independent()
+        );
+        assert!(
+            verdict(&pull(vec![
+                review("second", Approved, "head", 5),
+                review("second", ChangesRequested, "head", 2)
+            ]))
+            .is_independent()
+        );
     }
 
     #[test]
@@ -265,7 +340,12 @@ mod tests {
         p.authors_and_pushers.insert("Second-Private".into());
         assert!(verdict(&p).words().contains("same person"));
         p.reviews.push(review("third", ReviewState::Approved, "head", 2));
-        assert_eq!(verdict(&p), Verdict::Independent { by: vec!["third".into()] });
+        assert_eq!(
+            verdict(&p),
+            Verdict::Independent {
+                by: vec!["third".into()]
+            }
+        );
     }
 
     #[test]

@@ -110,20 +110,41 @@ impl PullBody {
     /// The description in Markdown, at most [`LIMIT`] characters.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut page = Page { text: self.opening(), end: DRIFT_END, cut: false };
-        page.table("What this brings to git", "| Object | Field | Before | After | File |\n|---|---|---|---|---|\n", self.drift.iter().map(drift_row));
+        let mut page = Page {
+            text: self.opening(),
+            end: DRIFT_END,
+            cut: false,
+        };
+        page.table(
+            "What this brings to git",
+            "| Object | Field | Before | After | File |\n|---|---|---|---|---|\n",
+            self.drift.iter().map(drift_row),
+        );
         page.end = MANUAL_END;
         self.manual_items(&mut page);
         page.end = ACTIONS_END;
-        page.table("What was done", "| When (UTC) | Action | Object | Outcome |\n|---|---|---|---|\n", self.actions.iter().map(action_row));
+        page.table(
+            "What was done",
+            "| When (UTC) | Action | Object | Outcome |\n|---|---|---|---|\n",
+            self.actions.iter().map(action_row),
+        );
         let Page { mut text, cut, .. } = page;
         text.push_str(&self.closing(cut));
         text
     }
 
     fn opening(&self) -> String {
-        let namespaces: Vec<String> = self.namespaces.iter().take(20).map(|name| code(name, 63)).collect();
-        let more = if self.namespaces.len() > 20 { format!(" and {} more", self.namespaces.len() - 20) } else { String::new() };
+        let namespaces: Vec<String> = self
+            .namespaces
+            .iter()
+            .take(20)
+            .map(|name| code(name, 63))
+            .collect();
+        let more = if self.namespaces.len() > 20 {
+            format!(" and {} more", self.namespaces.len() - 20)
+        } else {
+            String::new()
+        };
         let mut text = format!(
             "Emergency access was used. This pull request brings git to what was changed in the cluster, so that it can be reviewed.\n\n\
              | | |\n|---|---|\n| Engineer | {} |\n| Cluster | {} |\n| Namespaces | {}{more} |\n| Profile | {} |\n| Access (UTC) | {} to {} |\n",
@@ -137,13 +158,24 @@ impl PullBody {
         if let Some(incident) = &self.incident {
             text.push_str(&format!("| Incident | {} |\n", code(incident, 300)));
         }
-        text.push_str(&format!("\n### Why\n\n{}\n### Who approved\n\n", quotation(&self.reason, 4_000)));
+        text.push_str(&format!(
+            "\n### Why\n\n{}\n### Who approved\n\n",
+            quotation(&self.reason, 4_000)
+        ));
         if self.approvals.is_empty() {
             text.push_str("Nobody: the profile asks for no approval.\n");
         }
         for approval in self.approvals.iter().take(20) {
-            let note = if approval.note.trim().is_empty() { String::new() } else { format!(": {}", inline(&approval.note, 500)) };
-            text.push_str(&format!("- {}, {}{note}\n", inline(&approval.who, CELL), moment(approval.at)));
+            let note = if approval.note.trim().is_empty() {
+                String::new()
+            } else {
+                format!(": {}", inline(&approval.note, 500))
+            };
+            text.push_str(&format!(
+                "- {}, {}{note}\n",
+                inline(&approval.who, CELL),
+                moment(approval.at)
+            ));
         }
         text
     }
@@ -152,20 +184,30 @@ impl PullBody {
         if self.manual.is_empty() {
             return;
         }
-        page.text.push_str("\n### To do by hand\n\nThe broker could not make these edits safely.\n\n");
+        page.text
+            .push_str("\n### To do by hand\n\nThe broker could not make these edits safely.\n\n");
         for (index, item) in self.manual.iter().enumerate() {
-            let mut text = format!("- [ ] {}: {}\n", inline(&item.title, CELL), inline(&item.why, 500));
+            let mut text = format!(
+                "- [ ] {}: {}\n",
+                inline(&item.title, CELL),
+                inline(&item.why, 500)
+            );
             if let Some(patch) = &item.patch {
                 let length = patch.chars().count();
                 if length <= PATCH && page.room() > text.chars().count() + length + 200 {
                     text.push_str(&format!("\n{}\n", block(patch, "diff")));
                 } else {
                     page.cut = true;
-                    text.push_str(&format!("  The patch has {length} characters and is in the record.\n"));
+                    text.push_str(&format!(
+                        "  The patch has {length} characters and is in the record.\n"
+                    ));
                 }
             }
             if !page.push(&text) {
-                page.text.push_str(&format!("\n{} more items are in the record.\n", self.manual.len() - index));
+                page.text.push_str(&format!(
+                    "\n{} more items are in the record.\n",
+                    self.manual.len() - index
+                ));
                 return;
             }
         }
@@ -178,15 +220,26 @@ impl PullBody {
         }
         text.push_str(&format!("- Grant: {}\n", code(&self.grant, 100)));
         if let Some(checkpoint) = &self.checkpoint {
-            text.push_str(&format!("- Ledger checkpoint (also in the commit): {}\n", code(checkpoint, 300)));
+            text.push_str(&format!(
+                "- Ledger checkpoint (also in the commit): {}\n",
+                code(checkpoint, 300)
+            ));
         }
         if !self.controls.is_empty() {
-            let controls: Vec<String> = self.controls.iter().take(40).map(|control| code(control, 40)).collect();
+            let controls: Vec<String> = self
+                .controls
+                .iter()
+                .take(40)
+                .map(|control| code(control, 40))
+                .collect();
             text.push_str(&format!("- Supports controls: {}\n", controls.join(" ")));
         }
         if let Some(evidence) = &self.evidence {
             // The one link, to the broker's own address; `Url` has already encoded what could end it.
-            text.push_str(&format!("- [The whole record](<{}>)\n", evidence.as_str().replace(['<', '>', '\\'], "")));
+            text.push_str(&format!(
+                "- [The whole record](<{}>)\n",
+                evidence.as_str().replace(['<', '>', '\\'], "")
+            ));
         }
         text.push_str("\nAn approval counts only by somebody other than the engineer, on the newest commit, and not by anybody who pushed to it.\n");
         text
@@ -228,7 +281,8 @@ impl Page {
         }
         for row in rows {
             if !self.push(&row) {
-                self.text.push_str(&format!("\n{left} more rows are in the record.\n"));
+                self.text
+                    .push_str(&format!("\n{left} more rows are in the record.\n"));
                 return;
             }
             left -= 1;
@@ -237,12 +291,29 @@ impl Page {
 }
 
 fn drift_row(line: &DriftLine) -> String {
-    let value = |value: &Option<String>| value.as_ref().map_or_else(|| "(none)".to_owned(), |value| code(value, CELL));
-    format!("| {} | {} | {} | {} | {} |\n", code(&line.object, CELL), code(&line.field, CELL), value(&line.before), value(&line.after), code(&line.file, CELL))
+    let value = |value: &Option<String>| {
+        value
+            .as_ref()
+            .map_or_else(|| "(none)".to_owned(), |value| code(value, CELL))
+    };
+    format!(
+        "| {} | {} | {} | {} | {} |\n",
+        code(&line.object, CELL),
+        code(&line.field, CELL),
+        value(&line.before),
+        value(&line.after),
+        code(&line.file, CELL)
+    )
 }
 
 fn action_row(line: &ActionLine) -> String {
-    format!("| {} | {} | {} | {} |\n", moment(line.at), code(&line.verb, 60), code(&line.object, CELL), inline(&line.outcome, 60))
+    format!(
+        "| {} | {} | {} | {} |\n",
+        moment(line.at),
+        code(&line.verb, 60),
+        code(&line.object, CELL),
+        inline(&line.outcome, 60)
+    )
 }
 
 fn moment(at: Time) -> String {
@@ -267,10 +338,29 @@ mod tests {
             incident: Some("https://incidents.example.org/7".into()),
             began: at,
             ended: at,
-            approvals: vec![ApprovalLine { who: "First approver".into(), at, note: "go".into() }],
-            actions: vec![ActionLine { at, verb: "patch".into(), object: "deployment/web".into(), outcome: "200".into() }],
-            drift: vec![DriftLine { object: "deployment/web".into(), field: "spec.replicas".into(), before: Some("3".into()), after: Some("5".into()), file: "apps/web.yaml".into() }],
-            manual: vec![ManualLine { title: "Rotate".into(), why: "A Secret changed".into(), patch: Some("- a\n+ b".into()) }],
+            approvals: vec![ApprovalLine {
+                who: "First approver".into(),
+                at,
+                note: "go".into(),
+            }],
+            actions: vec![ActionLine {
+                at,
+                verb: "patch".into(),
+                object: "deployment/web".into(),
+                outcome: "200".into(),
+            }],
+            drift: vec![DriftLine {
+                object: "deployment/web".into(),
+                field: "spec.replicas".into(),
+                before: Some("3".into()),
+                after: Some("5".into()),
+                file: "apps/web.yaml".into(),
+            }],
+            manual: vec![ManualLine {
+                title: "Rotate".into(),
+                why: "A Secret changed".into(),
+                patch: Some("- a\n+ b".into()),
+            }],
             checkpoint: Some("42:abc".into()),
             controls: vec!["AC-6(9)".into()],
             evidence: Some("https://breakglass.example.org/grants/1".parse().unwrap()),
@@ -280,7 +370,19 @@ mod tests {
     #[test]
     fn it_says_what_a_reviewer_must_know() {
         let text = body().render();
-        for fact in ["On\\-call engineer", "`shop`", "> Orders were failing.", "First approver", "`spec.replicas` | `3` | `5` | `apps/web.yaml`", "`patch` | `deployment/web`", "```diff\n- a\n+ b\n```", "`42:abc`", "`0190-grant`", "`AC-6(9)`", "(<https://breakglass.example.org/grants/1>)"] {
+        for fact in [
+            "On\\-call engineer",
+            "`shop`",
+            "> Orders were failing.",
+            "First approver",
+            "`spec.replicas` | `3` | `5` | `apps/web.yaml`",
+            "`patch` | `deployment/web`",
+            "```diff\n- a\n+ b\n```",
+            "`42:abc`",
+            "`0190-grant`",
+            "`AC-6(9)`",
+            "(<https://breakglass.example.org/grants/1>)",
+        ] {
             assert!(text.contains(fact), "{fact} in {text}");
         }
         assert!(!text.contains("was cut"));
@@ -289,16 +391,37 @@ mod tests {
     #[test]
     fn hostile_text_in_any_place_stays_text() {
         let mut b = body();
-        for field in [&mut b.grant, &mut b.requester, &mut b.cluster, &mut b.profile, &mut b.reason] {
+        for field in [
+            &mut b.grant,
+            &mut b.requester,
+            &mut b.cluster,
+            &mut b.profile,
+            &mut b.reason,
+        ] {
             *field = HOSTILE.into();
         }
         b.namespaces = vec![HOSTILE.into()];
         b.incident = Some(HOSTILE.into());
         b.approvals[0].who = HOSTILE.into();
         b.approvals[0].note = HOSTILE.into();
-        b.actions[0] = ActionLine { at: b.began, verb: HOSTILE.into(), object: HOSTILE.into(), outcome: HOSTILE.into() };
-        b.drift[0] = DriftLine { object: HOSTILE.into(), field: HOSTILE.into(), before: Some(HOSTILE.into()), after: Some(HOSTILE.into()), file: HOSTILE.into() };
-        b.manual[0] = ManualLine { title: HOSTILE.into(), why: HOSTILE.into(), patch: Some(format!("```\n{HOSTILE}")) };
+        b.actions[0] = ActionLine {
+            at: b.began,
+            verb: HOSTILE.into(),
+            object: HOSTILE.into(),
+            outcome: HOSTILE.into(),
+        };
+        b.drift[0] = DriftLine {
+            object: HOSTILE.into(),
+            field: HOSTILE.into(),
+            before: Some(HOSTILE.into()),
+            after: Some(HOSTILE.into()),
+            file: HOSTILE.into(),
+        };
+        b.manual[0] = ManualLine {
+            title: HOSTILE.into(),
+            why: HOSTILE.into(),
+            patch: Some(format!("```\n{HOSTILE}")),
+        };
         b.checkpoint = Some(HOSTILE.into());
         b.controls = vec![HOSTILE.into()];
         let text = b.render();
@@ -313,7 +436,10 @@ mod tests {
                     fence.clear();
                 }
             } else {
-                assert!(!line.starts_with("# Approved") && !line.starts_with("| a |"), "{line}");
+                assert!(
+                    !line.starts_with("# Approved") && !line.starts_with("| a |"),
+                    "{line}"
+                );
                 outside.push_str(&without_code(line));
                 outside.push('\n');
             }
@@ -338,7 +464,10 @@ mod tests {
             let run = rest[start..].chars().take_while(|c| *c == '`').count();
             out.push_str(&rest[..start]);
             let after = rest[start + run..].to_owned();
-            let end = after.match_indices(&"`".repeat(run)).map(|(at, _)| at).find(|at| !after[..*at].ends_with('`') && !after[at + run..].starts_with('`'));
+            let end = after
+                .match_indices(&"`".repeat(run))
+                .map(|(at, _)| at)
+                .find(|at| !after[..*at].ends_with('`') && !after[at + run..].starts_with('`'));
             rest = after[end.expect("every code span is closed") + run..].to_owned();
         }
         out + &rest
@@ -349,11 +478,29 @@ mod tests {
         let mut b = body();
         b.reason = "é".repeat(100_000);
         b.actions = vec![b.actions[0].clone(); 5_000];
-        b.drift = vec![DriftLine { before: Some("v".repeat(5_000)), ..b.drift[0].clone() }; 500];
-        b.manual = vec![ManualLine { patch: Some("+ x\n".repeat(5_000)), ..b.manual[0].clone() }; 50];
+        b.drift = vec![
+            DriftLine {
+                before: Some("v".repeat(5_000)),
+                ..b.drift[0].clone()
+            };
+            500
+        ];
+        b.manual = vec![
+            ManualLine {
+                patch: Some("+ x\n".repeat(5_000)),
+                ..b.manual[0].clone()
+            };
+            50
+        ];
         let text = b.render();
         assert!(text.chars().count() <= LIMIT, "{}", text.chars().count());
-        for fact in ["more rows are in the record", "The patch has 20000 characters", "was cut to fit", "`42:abc`", "`0190-grant`"] {
+        for fact in [
+            "more rows are in the record",
+            "The patch has 20000 characters",
+            "was cut to fit",
+            "`42:abc`",
+            "`0190-grant`",
+        ] {
             assert!(text.contains(fact), "{fact}");
         }
     }

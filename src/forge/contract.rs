@@ -101,7 +101,10 @@ impl ForgeError {
     /// True when calling the same method again may succeed without anybody changing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Moved { .. })
+        matches!(
+            self,
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Moved { .. }
+        )
     }
 
     /// How long the forge asked to wait, when it did.
@@ -256,7 +259,10 @@ impl ProtectionReport {
     pub fn warnings(&self, check: &str) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.protected {
-            warnings.push("The base branch has no protection: anybody with write access can merge without review.".to_owned());
+            warnings.push(
+                "The base branch has no protection: anybody with write access can merge without review."
+                    .to_owned(),
+            );
             return warnings;
         }
         match self.required_checks.iter().find(|required| required.name == check) {
@@ -323,7 +329,12 @@ pub trait Forge: Send + Sync + std::fmt::Debug {
     async fn update_body(&self, repo: &Repo, number: u64, body: &str) -> Result<(), ForgeError>;
 
     /// Asks `logins` to review, those not yet asked and who have not reviewed. Gives those the forge refused, with its words.
-    async fn request_reviewers(&self, repo: &Repo, number: u64, logins: &BTreeSet<String>) -> Result<Vec<(String, String)>, ForgeError>;
+    async fn request_reviewers(
+        &self,
+        repo: &Repo,
+        number: u64,
+        logins: &BTreeSet<String>,
+    ) -> Result<Vec<(String, String)>, ForgeError>;
 
     /// Makes `check` the newest result of its name on `head_sha`; nothing is sent when it already is.
     async fn set_check(&self, repo: &Repo, head_sha: &str, check: &Check) -> Result<(), ForgeError>;
@@ -341,11 +352,19 @@ mod tests {
 
     #[test]
     fn protection_that_can_be_gone_round_is_warned_about() {
-        let mut report = ProtectionReport { protected: false, required_checks: vec![], required_reviews: None, own_app_id: Some(7) };
+        let mut report = ProtectionReport {
+            protected: false,
+            required_checks: vec![],
+            required_reviews: None,
+            own_app_id: Some(7),
+        };
         assert!(report.warnings("breakglass")[0].contains("no protection"));
         report.protected = true;
         assert!(report.warnings("breakglass")[0].contains("does not require"));
-        report.required_checks.push(RequiredCheck { name: "breakglass".into(), app_id: None });
+        report.required_checks.push(RequiredCheck {
+            name: "breakglass".into(),
+            app_id: None,
+        });
         assert!(report.warnings("breakglass")[0].contains("not pinned"));
         report.required_checks[0].app_id = Some(8);
         assert!(report.warnings("breakglass")[0].contains("not pinned"));

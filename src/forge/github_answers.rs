@@ -22,7 +22,10 @@ pub(super) fn phase(body: &Value, operation: &'static str) -> Result<PullPhase, 
         _ if merged => Ok(PullPhase::Merged),
         "open" => Ok(PullPhase::Open),
         "closed" => Ok(PullPhase::Closed),
-        other => Err(ForgeError::Unexpected { operation, reason: format!("state {other:?}") }),
+        other => Err(ForgeError::Unexpected {
+            operation,
+            reason: format!("state {other:?}"),
+        }),
     }
 }
 
@@ -43,16 +46,26 @@ pub(super) fn review(body: &Value, operation: &'static str) -> Result<Option<Rev
         "COMMENTED" => ReviewState::Commented,
         "DISMISSED" => ReviewState::Dismissed,
         "PENDING" => return Ok(None),
-        other => return Err(ForgeError::Unexpected { operation, reason: format!("a review of state {other:?}") }),
+        other => {
+            return Err(ForgeError::Unexpected {
+                operation,
+                reason: format!("a review of state {other:?}"),
+            });
+        }
     };
-    let Some(login) = body["user"]["login"].as_str() else { return Ok(None) };
+    let Some(login) = body["user"]["login"].as_str() else {
+        return Ok(None);
+    };
     let at = text(body, operation, "/submitted_at")?;
     Ok(Some(Review {
         login: login.to_owned(),
         state,
         // A review whose commit is gone approves nothing that is there.
         commit_sha: body["commit_id"].as_str().unwrap_or_default().to_owned(),
-        at: at.parse().map_err(|_| ForgeError::Unexpected { operation, reason: format!("a review at {at:?}") })?,
+        at: at.parse().map_err(|_| ForgeError::Unexpected {
+            operation,
+            reason: format!("a review at {at:?}"),
+        })?,
     }))
 }
 
@@ -63,7 +76,11 @@ pub(super) fn check_result(run: &Value, operation: &'static str) -> Result<Check
         ("completed", _) => Conclusion::Failure,
         _ => Conclusion::Pending,
     };
-    Ok(CheckResult { name: text(run, operation, "/name")?.to_owned(), app_id: run.pointer("/app/id").and_then(Value::as_u64), conclusion })
+    Ok(CheckResult {
+        name: text(run, operation, "/name")?.to_owned(),
+        app_id: run.pointer("/app/id").and_then(Value::as_u64),
+        conclusion,
+    })
 }
 
 pub(super) fn status_result(status: &Value, operation: &'static str) -> Result<CheckResult, ForgeError> {
@@ -72,7 +89,11 @@ pub(super) fn status_result(status: &Value, operation: &'static str) -> Result<C
         "pending" => Conclusion::Pending,
         _ => Conclusion::Failure,
     };
-    Ok(CheckResult { name: text(status, operation, "/context")?.to_owned(), app_id: None, conclusion })
+    Ok(CheckResult {
+        name: text(status, operation, "/context")?.to_owned(),
+        app_id: None,
+        conclusion,
+    })
 }
 
 #[cfg(test)]
@@ -92,7 +113,10 @@ mod tests {
     fn a_check_that_timed_out_or_was_cancelled_has_not_passed() {
         for conclusion in ["timed_out", "cancelled", "action_required", "stale"] {
             let run = json!({"name": "c", "status": "completed", "conclusion": conclusion});
-            assert_eq!(check_result(&run, "test").unwrap().conclusion, Conclusion::Failure);
+            assert_eq!(
+                check_result(&run, "test").unwrap().conclusion,
+                Conclusion::Failure
+            );
         }
     }
 }

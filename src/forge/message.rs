@@ -27,8 +27,16 @@ impl CommitMessage {
     #[must_use]
     pub fn build(&self) -> String {
         let subject = quiet(&one_line(&self.subject, SUBJECT));
-        let mut message = if subject.is_empty() { "Emergency change".to_owned() } else { subject };
-        let body: Vec<String> = self.body.lines().map(|line| harmless(&quiet(&one_line(line, 500)))).collect();
+        let mut message = if subject.is_empty() {
+            "Emergency change".to_owned()
+        } else {
+            subject
+        };
+        let body: Vec<String> = self
+            .body
+            .lines()
+            .map(|line| harmless(&quiet(&one_line(line, 500))))
+            .collect();
         let body = body.join("\n");
         if !body.trim().is_empty() {
             message.push_str("\n\n");
@@ -38,7 +46,10 @@ impl CommitMessage {
         if let Some((name, address)) = &self.co_author
             && is_address(address)
         {
-            let name: String = one_line(name, 100).chars().filter(|c| !matches!(c, '<' | '>')).collect();
+            let name: String = one_line(name, 100)
+                .chars()
+                .filter(|c| !matches!(c, '<' | '>'))
+                .collect();
             message.push_str(&format!("Co-authored-by: {} <{address}>\n", quiet(&name)));
         }
         message.push_str(&format!("{GRANT}: {}\n", token(&self.grant)));
@@ -53,7 +64,11 @@ impl CommitMessage {
 fn harmless(line: &str) -> String {
     let key = line.split_once(':').map_or("", |(key, _)| key.trim_end());
     let trailer = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if trailer || line.starts_with('#') { format!("> {line}") } else { line.to_owned() }
+    if trailer || line.starts_with('#') {
+        format!("> {line}")
+    } else {
+        line.to_owned()
+    }
 }
 
 /// One word of visible ASCII, bounded.
@@ -62,8 +77,16 @@ fn token(text: &str) -> String {
 }
 
 fn is_address(text: &str) -> bool {
-    let plain = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '@' | ',' | ';' | '"'));
-    text.len() <= 254 && text.split_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain))
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '@' | ',' | ';' | '"'))
+    };
+    text.len() <= 254
+        && text
+            .split_once('@')
+            .is_some_and(|(local, domain)| plain(local) && plain(domain))
 }
 
 /// True when the message's last paragraph carries the trailer of this grant.
@@ -81,7 +104,9 @@ pub fn checkpoint_of(message: &str) -> Option<&str> {
 fn trailer<'a>(message: &'a str, key: &str) -> Option<&'a str> {
     let last = message.trim_end().rsplit("\n\n").next()?;
     // The last of two wins: the broker writes its own after everything else.
-    last.lines().rev().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+    last.lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
 }
 
 #[cfg(test)]
@@ -105,7 +130,11 @@ mod tests {
             text,
             "Scale web to 5 in shop\n\nOrders were failing.\n\nCo-authored-by: On-call engineer <oncall@example.org>\nBreakglass-Grant: 0190-grant\nBreakglass-Checkpoint: 42:abc\n"
         );
-        assert!(carries_grant(&text, "0190-grant") && !carries_grant(&text, "0190") && checkpoint_of(&text) == Some("42:abc"));
+        assert!(
+            carries_grant(&text, "0190-grant")
+                && !carries_grant(&text, "0190")
+                && checkpoint_of(&text) == Some("42:abc")
+        );
     }
 
     #[test]
@@ -120,9 +149,15 @@ mod tests {
         }
         .build();
         assert!(!carries_grant(&built, "other"), "{built}");
-        let trailers: Vec<_> = built.lines().filter(|line| line.starts_with("Breakglass-Grant:") || line.starts_with("Co-authored-by:")).collect();
+        let trailers: Vec<_> = built
+            .lines()
+            .filter(|line| line.starts_with("Breakglass-Grant:") || line.starts_with("Co-authored-by:"))
+            .collect();
         assert_eq!(trailers.len(), 2, "{built}");
-        assert!(!built.contains("#1") && !built.contains("@all") && !built.contains("[skip"), "{built}");
+        assert!(
+            !built.contains("#1") && !built.contains("@all") && !built.contains("[skip"),
+            "{built}"
+        );
     }
 
     #[test]
@@ -136,6 +171,9 @@ mod tests {
 
     #[test]
     fn a_trailer_in_the_body_is_not_ours() {
-        assert!(!carries_grant("subject\n\nBreakglass-Grant: g\n\nlast words", "g"));
+        assert!(!carries_grant(
+            "subject\n\nBreakglass-Grant: g\n\nlast words",
+            "g"
+        ));
     }
 }

@@ -15,6 +15,7 @@ pub mod webhook;
 
 pub use crate::domain::review::{CheckResult, Conclusion, PullPhase, PullState, Review, ReviewState};
 pub use contract::{
-    Capabilities, Change, Check, Commit, FileEdit, Forge, ForgeError, NewPull, OpenPull, ProtectionReport, PublishedCommit, PullRef, Repo, RequiredCheck,
+    Capabilities, Change, Check, Commit, FileEdit, Forge, ForgeError, NewPull, OpenPull, ProtectionReport,
+    PublishedCommit, PullRef, Repo, RequiredCheck,
 };
 pub use settings::{Auth, Secret, Settings};

@@ -59,7 +59,12 @@ impl Settings {
     /// Settings with GitHub's own limits: 20 s an answer, 1 s between writes.
     #[must_use]
     pub fn new(api_url: impl Into<String>, auth: Auth) -> Self {
-        Self { api_url: api_url.into(), auth, timeout: Duration::from_secs(20), write_gap: Duration::from_secs(1) }
+        Self {
+            api_url: api_url.into(),
+            auth,
+            timeout: Duration::from_secs(20),
+            write_gap: Duration::from_secs(1),
+        }
     }
 }
 
@@ -69,7 +74,11 @@ mod tests {
 
     #[test]
     fn no_secret_is_ever_printed() {
-        let app = Auth::App { app_id: 1, private_key: Secret::new("hush-key"), installation_id: None };
+        let app = Auth::App {
+            app_id: 1,
+            private_key: Secret::new("hush-key"),
+            installation_id: None,
+        };
         for auth in [app, Auth::Token(Secret::new("hush-token"))] {
             let shown = format!("{:?}", Settings::new("https://api.example.org", auth));
             assert!(!shown.contains("hush") && shown.contains("[redacted]"), "{shown}");

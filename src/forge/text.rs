@@ -26,7 +26,12 @@ fn visible(c: char, keep_breaks: bool) -> char {
         '\n' | '\t' if keep_breaks => c,
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
         // Bidirectional controls and zero-width characters: text that reads otherwise than it is.
-        '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}' => '\u{FFFD}',
+        '\u{061C}'
+        | '\u{200B}'..='\u{200F}'
+        | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}'
+        | '\u{FEFF}'
+        | '\u{E0000}'..='\u{E007F}' => '\u{FFFD}',
         c if c.is_control() => '\u{FFFD}',
         c => c,
     }
@@ -44,7 +49,11 @@ pub fn quiet(text: &str) -> String {
             tail = tail.chars().skip(1).collect();
         }
         // `@user`, `#1`, `!1`, `[skip ci]`, `scheme://`, `www.`, `GH-1`.
-        if matches!(c, '@' | '#' | '!' | '[') || tail.ends_with(":/") || tail.ends_with("www.") || tail.ends_with("gh-") {
+        if matches!(c, '@' | '#' | '!' | '[')
+            || tail.ends_with(":/")
+            || tail.ends_with("www.")
+            || tail.ends_with("gh-")
+        {
             out.push(JOINER);
         }
     }
@@ -60,7 +69,8 @@ pub fn inline(text: &str, limit: usize) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '!' | '|' | '~' | '$' | '=' | '-' => out.extend(['\\', c]),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '!' | '|' | '~'
+            | '$' | '=' | '-' => out.extend(['\\', c]),
             c => out.push(c),
         }
     }
@@ -75,7 +85,11 @@ pub fn code(text: &str, limit: usize) -> String {
         return "(empty)".to_owned();
     }
     let fence = "`".repeat(longest_run(&line) + 1);
-    let pad = if line.starts_with('`') || line.ends_with('`') { " " } else { "" };
+    let pad = if line.starts_with('`') || line.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
     // A table splits at a bar even inside a code span, and takes this backslash away again.
     format!("{fence}{pad}{}{pad}{fence}", line.replace('|', "\\|"))
 }
@@ -83,7 +97,11 @@ pub fn code(text: &str, limit: usize) -> String {
 /// Many lines as a fenced block that nothing inside can end.
 #[must_use]
 pub fn block(text: &str, language: &str) -> String {
-    let shown: String = text.replace("\r\n", "\n").chars().map(|c| visible(c, true)).collect();
+    let shown: String = text
+        .replace("\r\n", "\n")
+        .chars()
+        .map(|c| visible(c, true))
+        .collect();
     let fence = "`".repeat((longest_run(&shown) + 1).max(3));
     format!("{fence}{language}\n{}\n{fence}\n", shown.trim_end_matches('\n'))
 }
@@ -92,15 +110,27 @@ pub fn block(text: &str, language: &str) -> String {
 #[must_use]
 pub fn quotation(text: &str, limit: usize) -> String {
     let bounded: String = text.chars().take(limit).collect();
-    let cut = if text.chars().nth(limit).is_some() { "> …\n" } else { "" };
-    let lines: String = bounded.trim().lines().map(|line| format!("> {}\n", start_of_line(&inline(line, limit)))).collect();
+    let cut = if text.chars().nth(limit).is_some() {
+        "> …\n"
+    } else {
+        ""
+    };
+    let lines: String = bounded
+        .trim()
+        .lines()
+        .map(|line| format!("> {}\n", start_of_line(&inline(line, limit))))
+        .collect();
     format!("{lines}{cut}")
 }
 
 /// Keeps a line from starting a list.
 fn start_of_line(line: &str) -> String {
     let digits = line.chars().take_while(char::is_ascii_digit).count();
-    if digits > 0 && line[digits..].starts_with('.') { format!("{}\\{}", &line[..digits], &line[digits..]) } else { line.to_owned() }
+    if digits > 0 && line[digits..].starts_with('.') {
+        format!("{}\\{}", &line[..digits], &line[digits..])
+    } else {
+        line.to_owned()
+    }
 }
 
 fn longest_run(text: &str) -> usize {
@@ -128,7 +158,10 @@ mod tests {
     #[test]
     fn a_line_stays_one_line_and_shows_what_it_is() {
         assert_eq!(one_line("a\r\nb\tc", 10), "a  b c");
-        assert_eq!(one_line("user\u{202E}gnp.exe\u{200B}", 99), "user\u{FFFD}gnp.exe\u{FFFD}");
+        assert_eq!(
+            one_line("user\u{202E}gnp.exe\u{200B}", 99),
+            "user\u{FFFD}gnp.exe\u{FFFD}"
+        );
         assert_eq!(one_line("abcdef", 3), "abc…");
     }
 
@@ -145,7 +178,10 @@ mod tests {
     fn a_quotation_holds_every_line() {
         let text = quotation("first\n- item\n1. one\n# head\n\n> q", 100);
         assert!(text.lines().all(|line| line.starts_with("> ")), "{text}");
-        assert!(text.contains("> \\- item") && text.contains("> 1\\. one") && text.contains("> \\#"), "{text}");
+        assert!(
+            text.contains("> \\- item") && text.contains("> 1\\. one") && text.contains("> \\#"),
+            "{text}"
+        );
         assert!(quotation("abcdef", 3).ends_with("> …\n"));
     }
 }

@@ -10,9 +10,10 @@ import { join } from 'node:path';
 
 const OPERATIONS = [
   'get /app',
-  'get /app/installations',
   'post /app/installations/{installation_id}/access_tokens',
   'get /repos/{owner}/{repo}/installation',
+  'get /orgs/{org}/installation',
+  'get /users/{username}/installation',
   'get /user',
   'get /users/{username}',
   'get /repos/{owner}/{repo}',

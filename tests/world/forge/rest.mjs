@@ -40,8 +40,10 @@ function protectionShape({ shapes, repo }, branch) {
 
 const ROLES = {
   'apps/get-authenticated': ({ shapes }) => [200, shapes.app()],
-  'apps/list-installations': ({ shapes }) => [200, [shapes.installation()]],
   'apps/get-repo-installation': ({ shapes }) => [200, shapes.installation()],
+  'apps/get-org-installation': ({ shapes, params }) => { if (params.org !== 'demo') throw notFound(); return [200, shapes.installation()]; },
+  // The stand-in's one installation is an organisation's.
+  'apps/get-user-installation': () => { throw notFound(); },
   'apps/create-installation-access-token': ({ state, params, body, shapes }) => {
     if (Number(params.installation_id) !== state.data.installationId) throw notFound();
     return [201, { ...mint(state, body), permissions: shapes.permissions(), repository_selection: body?.repositories || body?.repository_ids ? 'selected' : 'all' }];
