@@ -1,1 +1,37 @@
 //! What the API server sends: read, redact, attribute, classify. Pure.
+//!
+//! One batch walks through this room in one call, [`digest_batch`]: [`split`] finds the events in
+//! the body, [`Event`] reads one without copying it, [`attribute`] says whose it is, [`classify`]
+//! what was done, [`redact`] takes out what must never be stored, [`words`] says it in a sentence.
+//! What comes out ([`Intake`]) is plain data: the store writes it, nothing here remembers anything.
+//!
+//! Two rules hold everywhere. An event that cannot be understood is kept as it came and flagged,
+//! never dropped: whoever could make the reader stumble could otherwise act unseen. And nothing
+//! leaves this room before [`redact`] has seen it, the words and the quarantine included.
+
+mod attribute;
+mod classify;
+mod event;
+mod intake;
+mod key;
+mod object;
+mod record;
+mod redact;
+mod scrub;
+mod split;
+mod words;
+
+pub use attribute::{Accounts, Attribution, GRANTS_NAMESPACE, GrantRef, KnownGrant, Lookup, attribute};
+pub use classify::{Class, Classified, Flag, Flags, Stream, classify};
+pub use event::{Event, Level, ObjectRef, ParseError, Stage, Status, Text, User, parse};
+pub use intake::{digest_batch, digest_event};
+pub use key::EventKey;
+pub use object::{Object, Touched, touched};
+pub use record::{Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, Quarantined};
+pub use redact::{MARK, Redacted};
+pub use scrub::scrub;
+pub use split::{Split, split};
+pub use words::{Words, visible};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,185 @@
-//! The use cases, one file a stage; the only callers of Store::commit.
+//! The use cases, one file a stage; the only callers of `Store::commit`.
+//!
+//! Every function re-reads what it decides about, decides with `domain`, and commits. A conflict means
+//! that somebody else was faster: the caller reads again, and the second decision is the true one.
+
+pub mod approve;
+pub mod capture;
+pub mod end;
+pub mod follow_up;
+pub mod grant;
+pub mod notices;
+pub mod record;
+pub mod request;
+pub mod reveal;
+pub mod review;
+
+use crate::clock::{Clock, Time};
+use crate::cluster::{Cluster, ClusterError};
+use crate::config::Config;
+use crate::domain::finding::Finding;
+use crate::domain::follow_up::FollowUpRefusal;
+use crate::domain::grant::GrantRefusal;
+use crate::domain::request::RequestRefusal;
+use crate::domain::transition::{About, Transition, Write, record};
+use crate::domain::{entry_kind::EntryKind, grant::Grant};
+use crate::forge::{Forge, ForgeError};
+use crate::ids::{FindingId, GrantId};
+use crate::store::{Committed, Store, StoreError};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, broadcast};
+
+/// Why a use case did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The rules say no; the text is for the person who asked.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such thing, or this person may not know of it.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The forge.
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
+}
+
+macro_rules! refusals {
+    ($($refusal:ty),*) => {$(
+        impl From<$refusal> for BrokerError {
+            fn from(refusal: $refusal) -> Self {
+                Self::Refused(refusal.to_string())
+            }
+        }
+    )*};
+}
+refusals!(RequestRefusal, GrantRefusal, FollowUpRefusal);
+
+/// What a stage returns.
+pub type Result<T> = std::result::Result<T, BrokerError>;
+
+/// What a job says when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its work is done.
+    Done,
+    /// It goes on at this time.
+    Again(Time),
+}
+
+/// Something changed that a page or a worker may be waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// Something about this grant.
+    Grant(GrantId),
+    /// The feed, an inbox, a follow-up.
+    Anything,
+}
+
+/// The broker: the configuration, the store, and the adapters.
+#[derive(Debug)]
+pub struct Broker {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The clusters, by their names in the configuration.
+    pub clusters: BTreeMap<String, Arc<dyn Cluster>>,
+    /// The forge.
+    pub forge: Arc<dyn Forge>,
+    /// Wakes the workers.
+    pub poke: Arc<Notify>,
+    /// Wakes live pages and waiting reveals.
+    pub changed: broadcast::Sender<Changed>,
+    /// What is known of each cluster's audit.
+    pub audit: record::AuditState,
+    /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.
+    pub watches: crate::worker::watch::Watches,
+}
+
+impl Broker {
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The cluster of that name.
+    ///
+    /// # Errors
+    /// It is not configured (any more).
+    pub fn cluster(&self, name: &str) -> Result<&Arc<dyn Cluster>> {
+        self.clusters
+            .get(name)
+            .ok_or_else(|| BrokerError::Refused(format!("cluster {name} is not in the configuration any more")))
+    }
+
+    /// A grant that exists.
+    ///
+    /// # Errors
+    /// There is none, or the store failed.
+    pub async fn grant(&self, id: GrantId) -> Result<Grant> {
+        self.store.grant(id).await?.ok_or(BrokerError::NotFound("grant"))
+    }
+
+    /// Commits, then wakes whoever may be waiting for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn commit(&self, transition: Transition) -> Result<Committed> {
+        let grants: Vec<_> = transition.records.iter().filter_map(|record| record.about.grant).collect();
+        let grants_changed = transition
+            .writes
+            .iter()
+            .any(|write| matches!(write, Write::NewGrant(_) | Write::Grant { .. }));
+        let committed = self.store.commit(transition).await?;
+        if grants_changed {
+            self.forget_accounts();
+        }
+        // Nobody listening is fine: pages read the store when they are opened.
+        let _ = self.changed.send(Changed::Anything);
+        for grant in grants {
+            let _ = self.changed.send(Changed::Grant(grant));
+        }
+        self.poke.notify_waiters();
+        Ok(committed)
+    }
+
+    /// Files a finding: an entry, a pinned line on the feed, and a notice to compliance. The same
+    /// finding seen again is no second one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn find(&self, key: &str, about: About, text: &str, grant: Option<GrantId>) -> Result<()> {
+        let now = self.now();
+        if self.store.open_findings().await?.iter().any(|finding| finding.key == key) {
+            return Ok(());
+        }
+        let finding = Finding {
+            id: FindingId::new(),
+            key: key.to_owned(),
+            at: now,
+            text: text.to_owned(),
+            cluster: about.cluster.clone(),
+            grant,
+            settled: None,
+        };
+        tracing::warn!(finding = %finding.id, key, text, "finding");
+        let notice = self.notice_compliance("finding", "Something needs your eyes", text, "/feed", &about);
+        let transition =
+            Transition::new(record(EntryKind::Finding, now, about, text, json!({"key": key, "id": finding.id})))
+                .write(Write::NewFinding(finding))
+                .notice(notice);
+        self.commit(transition).await?;
+        Ok(())
+    }
+}

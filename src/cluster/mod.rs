@@ -1,1 +1,7 @@
 //! The adapter to a Kubernetes cluster.
+
+pub mod contract;
+
+pub use contract::{
+    Access, Cluster, ClusterError, FirstUse, Probe, Token,
+};

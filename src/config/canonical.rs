@@ -56,8 +56,14 @@ mod tests {
     #[test]
     fn the_order_of_keys_does_not_matter_and_values_do() {
         let one = digest(&json!({"a": {"x": 1, "y": [true, null]}, "b": "é\n"}));
-        assert_eq!(one, digest(&json!({"b": "é\n", "a": {"y": [true, null], "x": 1}})));
-        assert_ne!(one, digest(&json!({"b": "é\n", "a": {"y": [null, true], "x": 1}})));
+        assert_eq!(
+            one,
+            digest(&json!({"b": "é\n", "a": {"y": [true, null], "x": 1}}))
+        );
+        assert_ne!(
+            one,
+            digest(&json!({"b": "é\n", "a": {"y": [null, true], "x": 1}}))
+        );
         // printf '{"a":[1,"x"]}' | sha256sum
         assert_eq!(
             digest(&json!({"a": [1, "x"]})),

@@ -28,8 +28,13 @@ pub const REVEAL_SECRET_TYPE: &str = "breakglass/reveal";
 
 /// No profile ever reaches into these, whatever the configuration says: whoever writes there can
 /// take the cluster or the broker.
-pub const ALWAYS_PROTECTED: &[&str] =
-    &["kube-system", "kube-public", "kube-node-lease", BROKER_NAMESPACE, GRANTS_NAMESPACE];
+pub const ALWAYS_PROTECTED: &[&str] = &[
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    BROKER_NAMESPACE,
+    GRANTS_NAMESPACE,
+];
 
 /// The digits of the grant's id at the end of its names. The length is fixed, so that the profile's
 /// name can be cut out of a user name without doubt (`a` and `a-b` are both names of profiles).
@@ -125,7 +130,11 @@ pub struct Canary {
 
 impl Default for Canary {
     fn default() -> Self {
-        Self { every: every(), alarm_after: alarm_after(), end_after: end_after() }
+        Self {
+            every: every(),
+            alarm_after: alarm_after(),
+            end_after: end_after(),
+        }
     }
 }
 
@@ -133,7 +142,8 @@ impl Cluster {
     /// Whether `namespace` is out of every profile's reach.
     #[must_use]
     pub fn protects(&self, namespace: &str) -> bool {
-        ALWAYS_PROTECTED.contains(&namespace) || self.protected_namespaces.iter().any(|name| name == namespace)
+        ALWAYS_PROTECTED.contains(&namespace)
+            || self.protected_namespaces.iter().any(|name| name == namespace)
     }
 
     /// Every protected namespace, sorted, each once.

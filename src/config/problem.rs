@@ -36,7 +36,9 @@ impl fmt::Display for Problem {
         if !self.source_line.is_empty() {
             let pad = usize::try_from(self.column.saturating_sub(1)).unwrap_or(0);
             write!(f, "\n{:margin$} |\n{} | {}", "", self.line, self.source_line)?;
-            write!(f, "\n{:margin$} | {:pad$}^", "", "")?;
+            if pad < self.source_line.chars().count() {
+                write!(f, "\n{:margin$} | {:pad$}^", "", "")?;
+            }
         }
         if let Some(help) = &self.help {
             write!(f, "\n{:margin$} = help: {help}", "")?;

@@ -111,12 +111,18 @@ impl FromStr for Duration {
         while !rest.is_empty() {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, after) = rest.split_at(digits);
-            let number: u32 =
-                number.parse().map_err(|_| format!("'{text}' has no whole number where one is needed"))?;
-            let Some((at, (unit, seconds))) =
-                UNITS.iter().enumerate().skip(next_unit).find(|(_, (unit, _))| after.starts_with(unit))
+            let number: u32 = number
+                .parse()
+                .map_err(|_| format!("'{text}' has no whole number where one is needed"))?;
+            let Some((at, (unit, seconds))) = UNITS
+                .iter()
+                .enumerate()
+                .skip(next_unit)
+                .find(|(_, (unit, _))| after.starts_with(unit))
             else {
-                return Err(format!("'{text}' needs a unit (s, m, h or d) after {number}, larger units first"));
+                return Err(format!(
+                    "'{text}' needs a unit (s, m, h or d) after {number}, larger units first"
+                ));
             };
             total = number
                 .checked_mul(*seconds)
@@ -136,8 +142,8 @@ impl fmt::Display for Duration {
         }
         let mut rest = self.0;
         for (unit, seconds) in UNITS {
-            // "90 minutes" reads as 1h30m, but a day and a half as 36h: people speak of hours there.
-            if unit == "d" && !rest.is_multiple_of(seconds) {
+            // Up to two days, and where days do not come out even, people speak of hours.
+            if unit == "d" && (rest < 2 * seconds || !rest.is_multiple_of(seconds)) {
                 continue;
             }
             if rest >= seconds {
@@ -342,10 +348,25 @@ mod tests {
             ("0s", 0, "0s"),
         ] {
             let read: Duration = text.parse().unwrap();
-            assert_eq!((read.seconds(), read.to_string().as_str()), (seconds, shown), "{text}");
+            assert_eq!(
+                (read.seconds(), read.to_string().as_str()),
+                (seconds, shown),
+                "{text}"
+            );
             assert_eq!(read.to_string().parse::<Duration>().unwrap(), read);
         }
-        for bad in ["", "5", "h", "1m1h", "1h1h", "-5m", "5 m", "99999999999s", "9999999d", "1.5h"] {
+        for bad in [
+            "",
+            "5",
+            "h",
+            "1m1h",
+            "1h1h",
+            "-5m",
+            "5 m",
+            "99999999999s",
+            "9999999d",
+            "1.5h",
+        ] {
             assert!(bad.parse::<Duration>().is_err(), "{bad} was taken");
         }
     }
@@ -362,7 +383,11 @@ mod tests {
             ("a*b*c", "axxbyyc", true),
             ("a*b*c", "axxbyy", false),
         ] {
-            assert_eq!(pattern.parse::<Pattern>().unwrap().matches(name), fits, "{pattern} {name}");
+            assert_eq!(
+                pattern.parse::<Pattern>().unwrap().matches(name),
+                fits,
+                "{pattern} {name}"
+            );
         }
         assert!("Payments".parse::<Pattern>().is_err());
         assert!("a.b".parse::<Pattern>().is_err());
@@ -374,6 +399,11 @@ mod tests {
         assert!(!refused.contains("hunter2"));
         assert!("ftp://example.org".parse::<HttpUrl>().is_err());
         assert!("http://127.0.0.1:8080".parse::<HttpUrl>().unwrap().is_loopback());
-        assert!(!"http://localhost.example.org".parse::<HttpUrl>().unwrap().is_loopback());
+        assert!(
+            !"http://localhost.example.org"
+                .parse::<HttpUrl>()
+                .unwrap()
+                .is_loopback()
+        );
     }
 }

@@ -58,7 +58,8 @@ impl Secret {
                 (text, format!("the file {}", path.display()))
             }
             Source::Env(name) => (
-                env.get(name).ok_or_else(|| format!("the environment variable {name} is not set"))?,
+                env.get(name)
+                    .ok_or_else(|| format!("the environment variable {name} is not set"))?,
                 format!("the environment variable {name}"),
             ),
         };
@@ -80,7 +81,10 @@ impl Secret {
     #[cfg(test)]
     #[must_use]
     pub fn for_test(value: &str) -> Self {
-        Self { source: Source::Env("TEST".into()), value: Some(value.to_owned()) }
+        Self {
+            source: Source::Env("TEST".into()),
+            value: Some(value.to_owned()),
+        }
     }
 }
 
@@ -123,7 +127,12 @@ impl Env {
     /// Only these variables.
     #[must_use]
     pub fn of(pairs: &[(&str, &str)]) -> Self {
-        Self(Some(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()))
+        Self(Some(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        ))
     }
 
     fn get(&self, name: &str) -> Option<String> {
@@ -145,7 +154,8 @@ mod tests {
     #[test]
     fn a_secret_is_read_and_never_printed() {
         let mut read = secret("env: TOKEN");
-        read.read(Path::new("."), &Env::of(&[("TOKEN", "hunter2\r\n")])).unwrap();
+        read.read(Path::new("."), &Env::of(&[("TOKEN", "hunter2\r\n")]))
+            .unwrap();
         assert_eq!(read.expose(), "hunter2");
         let printed = format!("{read} {read:?} {}", serde_json::to_string(&read).unwrap());
         assert!(!printed.contains("hunter2"), "{printed}");
@@ -165,9 +175,11 @@ mod tests {
     fn what_cannot_be_read_is_named_and_empty_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("empty"), "\n").unwrap();
-        for (yaml, words) in
-            [("env: NONE", "NONE is not set"), ("file: none", "none cannot be read"), ("file: empty", "is empty")]
-        {
+        for (yaml, words) in [
+            ("env: NONE", "NONE is not set"),
+            ("file: none", "none cannot be read"),
+            ("file: empty", "is empty"),
+        ] {
             let why = secret(yaml).read(folder.path(), &Env::of(&[])).unwrap_err();
             assert!(why.contains(words), "{why}");
         }

@@ -58,7 +58,10 @@ pub struct Session {
 
 impl Default for Session {
     fn default() -> Self {
-        Self { idle: idle(), absolute: absolute() }
+        Self {
+            idle: idle(),
+            absolute: absolute(),
+        }
     }
 }
 

@@ -17,7 +17,10 @@ pub struct Sla {
 
 impl Default for Sla {
     fn default() -> Self {
-        Self { deadlines: Deadlines::default(), due_soon_percent: due_soon_percent() }
+        Self {
+            deadlines: Deadlines::default(),
+            due_soon_percent: due_soon_percent(),
+        }
     }
 }
 
@@ -38,7 +41,11 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { opened: opened(), merged: merged(), converged: converged() }
+        Self {
+            opened: opened(),
+            merged: merged(),
+            converged: converged(),
+        }
     }
 }
 

@@ -56,8 +56,10 @@ kinds! {
     GrantReady = "grant-ready" ["NIST AC-3(10)", "NIST AC-2(2)"],
     /// A reveal began: a Secret of its own exists.
     RevealStarted = "reveal-started" ["NIST AC-6(9)"],
-    /// A credential was issued, was seen in audit, and was shown.
+    /// A credential was issued; it is not shown yet.
     CredentialIssued = "credential-issued" ["NIST AC-6(9)", "PCI 8.2", "SOC2 CC6.1"],
+    /// The credential was seen in audit and shown: the glass is broken.
+    GrantActive = "grant-active" ["NIST AC-3(10)", "NIST AC-6(9)", "SOC2 CC6.1"],
     /// A reveal failed: its token was killed and nothing was shown.
     RevealFailed = "reveal-failed" ["NIST AU-5"],
     /// The access lasts longer, by a new approval.
@@ -66,8 +68,14 @@ kinds! {
     GrantShortened = "grant-shortened" ["NIST AC-2(2)"],
     /// The access is being taken away.
     GrantEnding = "grant-ending" ["NIST AC-2(2)", "SOC2 CC6.2"],
+    /// The bindings are gone: every further request is refused.
+    AccessRefused = "access-refused" ["NIST AC-2(2)", "SOC2 CC6.2"],
+    /// The Secrets and the ServiceAccount are gone.
+    CredentialRemoved = "credential-removed" ["NIST AC-2(2)", "SOC2 CC6.2"],
     /// The access is proved dead.
     GrantEnded = "grant-ended" ["NIST AC-2(2)", "SOC2 CC6.2", "PCI 8.2"],
+    /// The first change of a grant was seen.
+    FirstChange = "first-change" ["NIST AC-6(9)", "NIST IR-6"],
     /// A removal fails for longer than it should.
     EndingStuck = "ending-stuck" ["NIST AC-2(2)", "NIST IR-4"],
     /// The drift of a grant is being captured.
@@ -86,6 +94,8 @@ kinds! {
     FollowUpReverted = "follow-up-reverted" ["NIST CM-3", "DORA 17(1)"],
     /// Compliance let the debt go, with a reason.
     FollowUpWaived = "follow-up-waived" ["NIST CM-3"],
+    /// Somebody says that a manual item is done.
+    ManualItemDone = "manual-item-done" ["NIST CM-3"],
     /// Somebody else accepted that a manual item is done.
     ManualItemAccepted = "manual-item-accepted" ["NIST CM-3", "DORA 17(1)"],
     /// A deadline is near.

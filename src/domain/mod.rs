@@ -1,3 +1,15 @@
 //! Pure rules: what may happen, decided without IO. No async, SQL, HTTP or Kubernetes client here.
 
+pub mod canonical;
+pub mod deadline;
 pub mod entry_kind;
+pub mod finding;
+pub mod follow_up;
+pub mod grant;
+pub mod job;
+pub mod notice;
+pub mod object;
+pub mod person;
+pub mod policy;
+pub mod request;
+pub mod transition;

@@ -1,1 +1,35 @@
-//! The ledger: a Merkle log over small entries, its segments, proofs and signed checkpoints. Pure.
+//! The ledger: one Merkle log over everything that happened, for ever in this format.
+//!
+//! An [`Entry`] is small and public; what it is about lies in a payload that it names only by
+//! SHA-256(salt ‖ payload), so that a payload can be erased while every proof stays valid. Entries
+//! are stored in [`Segment`]s, their leaf hashes make the tree of RFC 9162 (`tree`, `proof`), and
+//! each commit signs the tree's head as a C2SP tlog-checkpoint (`checkpoint`). A [`Bundle`] carries
+//! some entries with their proofs; `verify` checks a whole log, `verify_bundle` a bundle, and both
+//! name what is wrong and where.
+//!
+//! Pure: bytes in, bytes out. No clock, no database, no network.
+
+pub mod bundle;
+pub mod checkpoint;
+pub mod entry;
+pub mod problem;
+pub mod proof;
+pub mod report;
+pub mod segment;
+pub mod tree;
+pub mod verify;
+pub mod verify_bundle;
+
+pub use bundle::{Bundle, BundleEntry, BundleError, Consistency};
+pub use checkpoint::{Checkpoint, KeyError, NoteError, SignedCheckpoint, Signer, VerifierKey};
+pub use entry::{Draft, Entry, EntryError, Salt};
+pub use problem::{Problem, Source};
+pub use proof::{Proofs, Prover, verify_consistency, verify_inclusion};
+pub use report::{ApprovalCount, Completeness, Hole, Integrity, Report};
+pub use segment::{
+    HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, Prepared, SealError, Seed, Segment, SegmentError,
+    open, prepare, prune, seal,
+};
+pub use tree::{Frontier, Hash, TreeError, leaf_hash, node_hash};
+pub use verify::{Approval, Checks, Progress, Verifier, verify_log};
+pub use verify_bundle::verify_bundle;

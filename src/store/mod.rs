@@ -1,1 +1,12 @@
 //! The store: the one write door, and everything that is read back.
+//!
+//! [`contract::Store`] is what the rest of the house sees; an engine is chosen in `main`.
+
+pub mod contract;
+pub mod session;
+pub mod sqlite;
+
+pub use contract::{
+    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
+    StoredSegment,
+};

@@ -1,1 +1,49 @@
-//! Periodic and poked loops over the jobs in the outbox.
+//! Periodic and poked loops. Each is idempotent, takes no input, and re-reads the world; asleep through
+//! a deadline, it acts as soon as it wakes.
+
+pub mod jobs;
+pub mod watch;
+
+use crate::broker::{Broker, Result};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Starts every loop; they end when `stop` is cancelled.
+pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let every = Duration::from_secs;
+    spawn(broker, tasks, stop, "requests", every(1), |b| async move { b.lapse_requests().await });
+    spawn(broker, tasks, stop, "grants", every(1), |b| async move { b.look_after_grants().await });
+    spawn(broker, tasks, stop, "deadlines", every(5), |b| async move { b.look_at_deadlines().await });
+    spawn(broker, tasks, stop, "neutral checks", every(30), |b| async move { b.let_others_pass().await });
+    spawn(broker, tasks, stop, "tidy", every(60), |b| async move { Ok(b.store.tidy(b.now()).await?) });
+    tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
+}
+
+/// Runs `step` every `period`, and at once when something is poked.
+fn spawn<F, S>(
+    broker: &Arc<Broker>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    name: &'static str,
+    period: Duration,
+    step: F,
+) where
+    F: Fn(Arc<Broker>) -> S + Send + 'static,
+    S: Future<Output = Result<()>> + Send,
+{
+    let (broker, stop) = (Arc::clone(broker), stop.clone());
+    tasks.spawn(async move {
+        loop {
+            if let Err(error) = step(Arc::clone(&broker)).await {
+                tracing::warn!(name, error = %crate::worker::jobs::chain(&error), "a loop failed; it runs again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(period) => {}
+            }
+        }
+    });
+}

@@ -1,0 +1,342 @@
+//! From a batch as it came to what the store writes: one call, plain data out.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    attribute::{self, Attribution, GRANTS_NAMESPACE, Lookup},
+    classify::{self, Class, Classified, Flag},
+    event::{self, Event},
+    key::EventKey,
+    object::Object,
+    record::{Action, Alarm, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, Quarantined},
+    redact, scrub, split, words,
+};
+use crate::{clock::Time, ids::GrantId};
+
+/// How much of a payload that cannot be read is kept.
+const QUARANTINE_BYTES: usize = 64 << 10;
+
+/// Reads the body of one delivery (an `EventList`, already unpacked) from `cluster`.
+#[must_use]
+pub fn digest_batch(cluster: &str, body: &[u8], lookup: &dyn Lookup, now: Time) -> Intake {
+    let mut intake = Intake::default();
+    let split = split::split(body);
+    let is = |range: &Option<std::ops::Range<usize>>, text: &[u8]| {
+        range.as_ref().is_some_and(|range| &body[range.clone()] == text)
+    };
+    if !is(&split.kind, br#""EventList""#) || !is(&split.api_version, br#""audit.k8s.io/v1""#) {
+        // A cut list may end before it says what it is: its whole events are still evidence.
+        if split.broken.is_none()
+            || split.kind.is_some()
+            || split.api_version.is_some()
+            || split.items.is_empty()
+        {
+            intake.quarantine("not an EventList of audit.k8s.io/v1", body);
+            return intake;
+        }
+    }
+    for item in split.items {
+        digest_event(cluster, &body[item], lookup, now, &mut intake);
+    }
+    if let Some((at, reason)) = split.broken {
+        intake.quarantine(reason, &body[at..]);
+    }
+    intake
+}
+
+/// Reads one event into `intake`.
+pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, intake: &mut Intake) {
+    let event = match event::parse(raw) {
+        Ok(event) => event,
+        Err(error) => return intake.quarantine(&error.to_string(), raw),
+    };
+    let class = classify::classify(&event);
+    let whose = attribute::attribute(&event, lookup);
+    let view = View {
+        cluster,
+        raw,
+        event: &event,
+        class,
+        now,
+    };
+    match whose {
+        Attribution::Grant { grant, credential } => view.keep(grant, Some(credential), true, intake),
+        Attribution::UnknownCredential { grant, credential } => view.keep(grant, credential, false, intake),
+        Attribution::UnknownAccount { name } => {
+            view.alarm(AlarmKind::UnknownAccount { name }, intake);
+            intake.count(class.class);
+        }
+        Attribution::Broker => {
+            view.own(lookup, intake);
+            intake.count(class.class);
+        }
+        Attribution::Other => {
+            view.stranger(intake);
+            intake.count(class.class);
+        }
+    }
+}
+
+impl Intake {
+    fn quarantine(&mut self, reason: &str, raw: &[u8]) {
+        let kept = &raw[..raw.len().min(QUARANTINE_BYTES)];
+        let text = scrub::scrub_unread(kept);
+        self.quarantined.push(Quarantined {
+            // A parser's message may quote what it stumbled over.
+            reason: words::visible(&scrub::scrub(reason).0),
+            raw: text.into_bytes(),
+            len: raw.len() as u64,
+            cut: kept.len() < raw.len(),
+        });
+    }
+
+    fn count(&mut self, class: Class) {
+        self.counted_others.total += 1;
+        *self.counted_others.by_class.entry(class).or_default() += 1;
+    }
+}
+
+/// One event being taken in.
+struct View<'v> {
+    cluster: &'v str,
+    raw: &'v [u8],
+    event: &'v Event<'v>,
+    class: Classified,
+    now: Time,
+}
+
+impl View<'_> {
+    fn keep(&self, grant: GrantId, credential: Option<String>, known: bool, intake: &mut Intake) {
+        let event = self.event;
+        let redacted = redact::event(self.raw, event);
+        let (body, answer) = (
+            redacted.event.get("requestObject"),
+            redacted.event.get("responseObject"),
+        );
+        let generated = answer.and_then(|answer| answer.pointer("/metadata/name")?.as_str());
+        let object = Object::of(event, generated).map(Object::scrubbed);
+        let words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
+        let mut flags = self.class.flags;
+        for (flag, on) in [
+            (Flag::Unreadable, redacted.unreadable),
+            (Flag::Redacted, redacted.count > 0),
+            (Flag::UnknownCredential, !known),
+        ] {
+            if on {
+                flags.insert(flag);
+            }
+        }
+        if let Some(of) = object.as_ref().filter(|_| *event.verb == *"create") {
+            let dry_run = flags.has(Flag::DryRun);
+            if of.resource == "selfsubjectrulesreviews" || dry_run {
+                let asked =
+                    body.and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
+                intake.first_uses.push(FirstUse {
+                    grant,
+                    credential: credential.clone(),
+                    resource: of.full_resource(),
+                    uri: redacted.uri.clone(),
+                    level: event.level,
+                    code: event.code(),
+                    namespace: asked.or_else(|| of.namespace.clone()),
+                    dry_run,
+                    rules: answer
+                        .and_then(|answer| answer.get("status"))
+                        .filter(|s| s.is_object())
+                        .cloned(),
+                    at_us: event.received_us,
+                });
+            }
+        }
+        let stored = canonical(&redacted.event);
+        let action = Action {
+            grant,
+            credential: credential.clone(),
+            cluster: self.cluster.to_owned(),
+            account: attribute::account_of(&event.user).unwrap_or_default().to_owned(),
+            key: EventKey::of(self.cluster, event, &redacted.uri),
+            request: EventKey::of_request(self.cluster, event, &redacted.uri),
+            content: content(&redacted.event),
+            audit_id: scrub::scrub(&event.audit_id).0.into_owned(),
+            level: event.level,
+            stage: event.stage,
+            received_us: event.received_us,
+            stage_us: event.stage_us,
+            recorded_at: self.now,
+            class: self.class.class,
+            flags,
+            mutates: self.class.mutates,
+            uncertain: self.class.uncertain,
+            verb: event.verb.to_string(),
+            object,
+            uri: redacted.uri,
+            code: event.code(),
+            source_ip: event.source_ip().map(str::to_owned),
+            words,
+            stream: self.class.stream,
+            redactions: redacted.count,
+            event: stored,
+        };
+        let by = action.account.clone();
+        if let Some(first) = intake.seen.insert(action.audit_id.clone(), action.request)
+            && first != action.request
+        {
+            self.alarm(
+                AlarmKind::SameAuditId {
+                    audit_id: action.audit_id.clone(),
+                },
+                intake,
+            );
+        }
+        if !known {
+            self.alarm(AlarmKind::UnknownCredential { grant, credential }, intake);
+        }
+        if redacted.unreadable {
+            self.alarm(AlarmKind::Unreadable { grant }, intake);
+        }
+        if let Some(other) = &event.impersonated_user {
+            self.alarm(
+                AlarmKind::Impersonation {
+                    account: other.username.to_string(),
+                    by,
+                },
+                intake,
+            );
+        }
+        intake.kept.push(action);
+    }
+
+    fn own(&self, lookup: &dyn Lookup, intake: &mut Intake) {
+        let event = self.event;
+        let Some(object) = Object::of(event, None) else {
+            return;
+        };
+        let account = object.name.clone().unwrap_or_default();
+        if *event.verb == *"create" && is_account_token(&object) {
+            let credential = attribute::issued_credential(event).map(str::to_owned);
+            let ids = lookup
+                .account(&account)
+                .map(|known| known.credentials)
+                .unwrap_or_default();
+            let known = credential
+                .as_ref()
+                .is_some_and(|id| ids.iter().any(|known| attribute::bare(known) == id));
+            intake.issuances.push(Issuance {
+                account,
+                credential,
+                known,
+                level: event.level,
+                at_us: event.received_us,
+                code: event.code(),
+            });
+        } else if *event.verb == *"get" && object.name.is_some() {
+            intake.own.push(OwnEvent {
+                object,
+                uri: scrub::uri(&event.uri),
+                level: event.level,
+                code: event.code(),
+                at_us: event.received_us,
+                stage_us: event.stage_us,
+            });
+        }
+    }
+
+    /// What somebody else may not do: hand out, write or borrow a grant's identity.
+    fn stranger(&self, intake: &mut Intake) {
+        let event = self.event;
+        let by = event.user.username.to_string();
+        if let Some(account) = event.impersonated_user.as_ref().and_then(attribute::account_of) {
+            let kind = AlarmKind::Impersonation {
+                account: account.to_owned(),
+                by: by.clone(),
+            };
+            self.alarm(kind, intake);
+        }
+        let writes = matches!(&*event.verb, "create" | "update" | "patch");
+        let refused = event
+            .code()
+            .is_some_and(|code| (400..500).contains(&code) && !self.class.uncertain);
+        if !writes || refused || self.class.flags.has(Flag::DryRun) {
+            return;
+        }
+        let Some(object) = Object::of(event, None) else {
+            return;
+        };
+        if is_account_token(&object) {
+            let account = object.name.unwrap_or_default();
+            self.alarm(AlarmKind::ForeignIssuance { account, by }, intake);
+        } else if object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
+            && matches!(
+                object.resource.as_str(),
+                "serviceaccounts" | "secrets" | "roles" | "rolebindings"
+            )
+        {
+            self.alarm(
+                AlarmKind::ForeignWrite {
+                    object: object.scrubbed(),
+                    by,
+                },
+                intake,
+            );
+        }
+    }
+
+    fn alarm(&self, kind: AlarmKind, intake: &mut Intake) {
+        let redacted = redact::event(self.raw, self.event);
+        let text = match &kind {
+            AlarmKind::UnknownAccount { name } => {
+                format!("{name} in {GRANTS_NAMESPACE} was used and no grant has it")
+            }
+            AlarmKind::UnknownCredential {
+                credential: Some(id), ..
+            } => {
+                format!("a grant's account was used with token {id}, which the broker did not have issued")
+            }
+            AlarmKind::UnknownCredential { credential: None, .. } => {
+                "a grant's account was used with a token that has no id".to_owned()
+            }
+            AlarmKind::ForeignIssuance { account, by } => format!("{by} had a token issued for {account}"),
+            AlarmKind::ForeignWrite { object, by } => {
+                format!("{by} wrote {} {}", object.kind(), object.path())
+            }
+            AlarmKind::Impersonation { account, by } => format!("{by} acted as {account}"),
+            AlarmKind::SameAuditId { audit_id } => format!("two requests carry the audit id {audit_id}"),
+            AlarmKind::Unreadable { .. } => {
+                "a body was too large, too deep or no JSON and is not kept".to_owned()
+            }
+        };
+        intake.alarms.push(Alarm {
+            words: words::piece(&scrub::scrub(&text).0),
+            kind,
+            key: EventKey::of(self.cluster, self.event, &redacted.uri),
+            at_us: self.event.received_us,
+            source_ip: self.event.source_ip().map(str::to_owned),
+            event: canonical(&redacted.event),
+        });
+    }
+}
+
+fn is_account_token(object: &Object) -> bool {
+    object.resource == "serviceaccounts"
+        && object.subresource.as_deref() == Some("token")
+        && object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
+}
+
+/// JSON without spaces, keys sorted: one byte form of one event, however it was sent.
+fn canonical(value: &Value) -> Vec<u8> {
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    sorted.to_string().into_bytes()
+}
+
+/// A log file writes `kind` and `apiVersion` into each event, a batch does not: the same event
+/// must have the same digest by both ways.
+fn content(event: &Value) -> String {
+    let mut event = event.clone();
+    if let Value::Object(map) = &mut event {
+        map.shift_remove("kind");
+        map.shift_remove("apiVersion");
+    }
+    hex::encode(Sha256::digest(canonical(&event)))
+}

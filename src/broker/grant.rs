@@ -1,0 +1,147 @@
+//! Stage 3: the access is laid out, shortened, and looked after.
+
+use super::request::{minutes, skip_conflict};
+use super::{Broker, BrokerError, Outcome, Result};
+use crate::clock::Time;
+use crate::cluster::{Access, ClusterError};
+use crate::config::Scope;
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::grant::{EndCause, Grant, GrantState};
+use crate::domain::person::Person;
+use crate::domain::policy::{self, Role};
+use crate::domain::transition::{About, Transition, Write, record};
+use crate::ids::GrantId;
+use crate::store::GrantFilter;
+use serde_json::json;
+
+impl Broker {
+    /// What is laid out in the cluster for `grant`.
+    #[must_use]
+    pub fn access(&self, grant: &Grant) -> Access {
+        let scoped =
+            self.config.cluster_role(&grant.cluster_role).is_some_and(|role| role.scope == Scope::Cluster);
+        Access {
+            account: grant.account.clone(),
+            grant: grant.id.to_string(),
+            cluster_role: grant.cluster_role.clone(),
+            namespaces: if scoped { vec![] } else { grant.namespaces.clone() },
+        }
+    }
+
+    /// The cluster is still the one that was approved, and the role's rules still are what was shown.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unsound`] when they are not: the access must not be given, or must end.
+    pub async fn as_approved(&self, grant: &Grant) -> Result<()> {
+        let cluster = self.cluster(&grant.cluster)?;
+        let (uid, rules) = tokio::try_join!(cluster.uid(), cluster.rules(&grant.cluster_role))?;
+        if uid != grant.cluster_uid {
+            let why = format!("{} is another cluster than the one that was approved", grant.cluster);
+            return Err(ClusterError::Unsound(why).into());
+        }
+        if rules != grant.rules {
+            let why = format!("the rules of ClusterRole {} changed after the approval", grant.cluster_role);
+            return Err(ClusterError::Unsound(why).into());
+        }
+        Ok(())
+    }
+
+    /// Job: lays out the access. A crash anywhere here leaves objects that the same job finds again,
+    /// or that ending removes.
+    ///
+    /// # Errors
+    /// What failed; the job is tried again until the grant's shelf life is over.
+    pub async fn provision(&self, id: GrantId) -> Result<Outcome> {
+        let grant = self.grant(id).await?;
+        if grant.state != GrantState::Provisioning {
+            return Ok(Outcome::Done);
+        }
+        match self.lay_out(&grant).await {
+            Ok(()) => {}
+            Err(BrokerError::Cluster(ClusterError::Unsound(reason))) => {
+                self.end(id, EndCause::Policy { reason }).await?;
+                return Ok(Outcome::Done);
+            }
+            Err(error) => return Err(error),
+        }
+        let now = self.now();
+        let about = About::grant(&grant);
+        let mail = super::notices::mail_of([&grant.requester]);
+        let sentence = "The access is laid out; the key can be revealed now";
+        let notice = self.notice_people(
+            "grant.ready",
+            "You can reveal your key now",
+            sentence,
+            &format!("/grants/{id}"),
+            &about,
+            &mail,
+        );
+        let facts = json!({"account": grant.account, "namespaces": grant.namespaces, "role": grant.cluster_role});
+        let new = grant.ready(now)?;
+        let transition = Transition::new(record(EntryKind::GrantReady, now, about, sentence, facts))
+            .write(Write::Grant { expected: GrantState::Provisioning, new })
+            .notice(notice);
+        skip_conflict(self.commit(transition).await)?;
+        Ok(Outcome::Done)
+    }
+
+    async fn lay_out(&self, grant: &Grant) -> Result<()> {
+        self.as_approved(grant).await?;
+        // The scope is watched before anything can be touched: there is always a "before".
+        self.watches.ensure(self, grant).await?;
+        let cluster = self.cluster(&grant.cluster)?;
+        Ok(cluster.lay_out(&self.access(grant)).await?)
+    }
+
+    /// Brings the end nearer, at once.
+    ///
+    /// # Errors
+    /// Not allowed to this person, or not nearer.
+    pub async fn shorten(&self, id: GrantId, person: &Person, ends_at: Time) -> Result<()> {
+        let grant = self.grant(id).await?;
+        if !self.may_end(&grant, person) {
+            return Err(BrokerError::NotFound("grant"));
+        }
+        let (now, expected) = (self.now(), grant.state);
+        let about = About::grant(&grant).by(person);
+        let new = grant.shorten(ends_at, now)?;
+        let left = u32::try_from((ends_at - now).num_seconds()).unwrap_or(0);
+        let sentence = format!("{} shortened the access: {} left", person.name, minutes(left));
+        let notice = self.notice_compliance(
+            "grant.shortened",
+            "An access was shortened",
+            &sentence,
+            &format!("/grants/{id}"),
+            &about,
+        );
+        let entry = record(EntryKind::GrantShortened, now, about, sentence, json!({"ends_at": ends_at}));
+        self.commit(Transition::new(entry).write(Write::Grant { expected, new }).notice(notice)).await?;
+        Ok(())
+    }
+
+    /// `person` may end or shorten this access: whoever has it, approved it, or may revoke.
+    #[must_use]
+    pub fn may_end(&self, grant: &Grant, person: &Person) -> bool {
+        grant.requester.same_person(person)
+            || grant.approvers.iter().any(|approver| approver.same_person(person))
+            || policy::has_role(&self.config, person, Role::Revoker)
+    }
+
+    /// Ends every grant whose time is over, and sees that live scopes are watched.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn look_after_grants(&self) -> Result<()> {
+        let filter = GrantFilter { live: true, limit: 10_000, ..GrantFilter::default() };
+        for grant in self.store.grants(filter).await? {
+            if let Some(cause) = grant.overdue(self.now()) {
+                skip_conflict(self.end(grant.id, cause).await)?;
+            } else if matches!(grant.state, GrantState::Ready | GrantState::Issuing | GrantState::Active)
+                && let Err(error) = self.watches.ensure(self, &grant).await
+            {
+                tracing::warn!(grant = %grant.id, %error, "the scope is not watched");
+            }
+        }
+        Ok(())
+    }
+}

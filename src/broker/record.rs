@@ -1,0 +1,325 @@
+//! Stage 4: the record. What an API server sends is attributed, redacted, classified, entered; only
+//! then it is answered.
+
+use super::request::skip_conflict;
+use super::{Broker, Changed, Result};
+use crate::audit::{self, Accounts, Action, Alarm, AlarmKind, Intake, Issuance, KnownGrant};
+use crate::clock::Time;
+use crate::config::BROKER_USER;
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::follow_up::FollowUpState;
+use crate::domain::grant::Grant;
+use crate::domain::job::JobKind;
+use crate::domain::transition::{About, ActionRow, Record, Transition, Write, record};
+use crate::ids::GrantId;
+use crate::store::GrantFilter;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The class under which the issuance of a credential is kept.
+pub const ISSUANCE: &str = "issuance";
+
+/// What is known of a cluster's audit right now; rebuilt from what arrives.
+#[derive(Debug, Default)]
+pub struct AuditState {
+    clusters: Mutex<BTreeMap<String, Seen>>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    arrived_at: Option<Time>,
+    delay_ms: Option<i64>,
+    /// Nonces of canaries that came back, newest last.
+    canaries: Vec<String>,
+    /// Who is whom on this cluster; forgotten whenever a grant changes.
+    accounts: Option<Arc<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    accounts: Accounts,
+    grants: HashMap<GrantId, Grant>,
+}
+
+/// What was done with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Events entered.
+    pub entered: u64,
+    /// Events that had been entered before.
+    pub repeats: u64,
+}
+
+impl Broker {
+    /// Enters one batch (an `EventList`, already unpacked) that the sender of `cluster` was
+    /// authenticated for. Durable when it returns.
+    ///
+    /// # Errors
+    /// The store's: the API server must send it again.
+    pub async fn record_batch(&self, cluster: &str, body: &[u8]) -> Result<Recorded> {
+        let now = self.now();
+        let mut known = self.known(cluster).await?;
+        let mut intake = audit::digest_batch(cluster, body, &known.accounts, now);
+        // A grant or credential written down a moment ago may not be in the snapshot yet.
+        if intake.alarms.iter().any(|alarm| is_about_unknown(&alarm.kind)) {
+            self.forget_accounts();
+            known = self.known(cluster).await?;
+            intake = audit::digest_batch(cluster, body, &known.accounts, now);
+        }
+        self.note_seen(cluster, &intake, now);
+        let digest = hex::encode(Sha256::digest(body));
+        let records = records(cluster, &digest, &intake, &known, now);
+        let Some(transition) = Transition::batch(records) else {
+            return Ok(Recorded { entered: 0, repeats: 0 });
+        };
+        let committed = self.commit(transition).await?;
+        for alarm in &intake.alarms {
+            self.raise(cluster, alarm, &known).await?;
+        }
+        if committed.entries > 0 {
+            self.follow_changes(&intake, &known).await?;
+        }
+        Ok(Recorded { entered: committed.entries, repeats: committed.repeats })
+    }
+
+    /// The audit delay last measured on a cluster.
+    #[must_use]
+    pub fn audit_delay_ms(&self, cluster: &str) -> Option<i64> {
+        self.audit.lock().get(cluster).and_then(|seen| seen.delay_ms)
+    }
+
+    /// When a batch of that cluster last arrived.
+    #[must_use]
+    pub fn audit_arrived_at(&self, cluster: &str) -> Option<Time> {
+        self.audit.lock().get(cluster).and_then(|seen| seen.arrived_at)
+    }
+
+    /// The canary with that nonce came back.
+    #[must_use]
+    pub fn canary_came_back(&self, cluster: &str, nonce: &str) -> bool {
+        self.audit.lock().get(cluster).is_some_and(|seen| seen.canaries.iter().any(|own| own == nonce))
+    }
+
+    /// Whoever attributes events must look again who is whom.
+    pub(super) fn forget_accounts(&self) {
+        for seen in self.audit.lock().values_mut() {
+            seen.accounts = None;
+        }
+    }
+
+    async fn known(&self, cluster: &str) -> Result<Arc<Known>> {
+        if let Some(known) = self.audit.lock().get(cluster).and_then(|seen| seen.accounts.clone()) {
+            return Ok(known);
+        }
+        let filter =
+            GrantFilter { cluster: Some(cluster.to_owned()), limit: 100_000, ..GrantFilter::default() };
+        let grants = self.store.grants(filter).await?;
+        let accounts = Accounts {
+            broker: BROKER_USER.to_owned(),
+            grants: grants
+                .iter()
+                .map(|grant| {
+                    let credentials = grant.reveals.iter().filter_map(|r| r.credential_id.clone()).collect();
+                    (grant.account.clone(), KnownGrant { grant: grant.id, credentials })
+                })
+                .collect(),
+        };
+        let known = Arc::new(Known { accounts, grants: grants.into_iter().map(|g| (g.id, g)).collect() });
+        self.audit.lock().entry(cluster.to_owned()).or_default().accounts = Some(Arc::clone(&known));
+        Ok(known)
+    }
+
+    fn note_seen(&self, cluster: &str, intake: &Intake, now: Time) {
+        let mut clusters = self.audit.lock();
+        let seen = clusters.entry(cluster.to_owned()).or_default();
+        seen.arrived_at = Some(now);
+        let stages = intake.kept.iter().map(|a| a.stage_us).chain(intake.own.iter().map(|o| o.stage_us));
+        if let Some(newest) = stages.max() {
+            seen.delay_ms = Some((now.timestamp_micros() - newest).max(0) / 1000);
+        }
+        for own in &intake.own {
+            if let Some(name) = &own.object.name {
+                seen.canaries.push(name.clone());
+            }
+        }
+        let spare = seen.canaries.len().saturating_sub(256);
+        seen.canaries.drain(..spare);
+    }
+
+    async fn raise(&self, cluster: &str, alarm: &Alarm, known: &Known) -> Result<()> {
+        let grant = match &alarm.kind {
+            AlarmKind::UnknownCredential { grant, .. }
+            | AlarmKind::NoCredential { grant }
+            | AlarmKind::Unreadable { grant } => known.grants.get(grant),
+            _ => None,
+        };
+        let mut about = grant.map_or_else(|| About::cluster(cluster), About::grant);
+        about.cluster = Some(cluster.to_owned());
+        let key = format!("audit {cluster} {}", alarm.key);
+        self.find(&key, about, &alarm.words, grant.map(|grant| grant.id)).await
+    }
+
+    /// The first change is told at once; a change of a grant whose drift was taken down opens it again.
+    async fn follow_changes(&self, intake: &Intake, known: &Known) -> Result<()> {
+        let mut changed: Vec<GrantId> =
+            intake.kept.iter().filter(|action| action.mutates).map(|action| action.grant).collect();
+        changed.sort();
+        changed.dedup();
+        for action in &intake.kept {
+            let _ = self.changed.send(Changed::Grant(action.grant));
+        }
+        for id in changed {
+            if known.grants.get(&id).is_some_and(|grant| grant.first_change_at.is_none()) {
+                let words = intake.kept.iter().find(|action| action.grant == id && action.mutates);
+                self.tell_first_change(id, words.map(|action| action.words.text.as_str())).await?;
+            }
+            self.reopen(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_first_change(&self, id: GrantId, words: Option<&str>) -> Result<()> {
+        let grant = self.grant(id).await?;
+        if grant.first_change_at.is_some() {
+            return Ok(());
+        }
+        let (now, expected) = (self.now(), grant.state);
+        let about = About::grant(&grant).by(&grant.requester);
+        let sentence = format!("The first change: {}", words.unwrap_or("something was changed"));
+        let notice = self.notice_compliance(
+            "grant.first-change",
+            "First change under an emergency access",
+            &sentence,
+            &format!("/grants/{id}"),
+            &about,
+        );
+        let mut new = grant;
+        new.first_change_at = Some(now);
+        let entry = record(EntryKind::FirstChange, now, about, sentence, json!({}));
+        let transition = Transition::new(entry).write(Write::Grant { expected, new }).notice(notice);
+        // Whoever changed the grant meanwhile does not silence this: the next change tells it.
+        skip_conflict(self.commit(transition).await)?;
+        Ok(())
+    }
+
+    async fn reopen(&self, id: GrantId) -> Result<()> {
+        let Some(follow_up) = self.store.follow_up_of(id).await? else { return Ok(()) };
+        if matches!(follow_up.state, FollowUpState::Capturing | FollowUpState::Waived) {
+            return Ok(());
+        }
+        let (now, expected, about) = (self.now(), follow_up.state, About::follow_up(&follow_up));
+        let sentence = "The record grew: a late action arrived, the drift is taken down again";
+        let job = JobKind::Capture { follow_up: follow_up.id };
+        let new = follow_up.reopened(now, sentence)?;
+        let entry = record(EntryKind::FollowUpCapturing, now, about, sentence, json!({}));
+        let write = Write::FollowUp { expected, new };
+        skip_conflict(self.commit(Transition::new(entry).write(write).job(job, now)).await)?;
+        Ok(())
+    }
+}
+
+impl AuditState {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_about_unknown(kind: &AlarmKind) -> bool {
+    matches!(kind, AlarmKind::UnknownAccount { .. } | AlarmKind::UnknownCredential { .. })
+}
+
+fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Time) -> Vec<Record> {
+    let mut records = vec![];
+    for action in &intake.kept {
+        records.push(action_record(action, known.grants.get(&action.grant), now));
+    }
+    for issuance in &intake.issuances {
+        records.extend(issuance_record(cluster, issuance, now));
+    }
+    for broken in &intake.quarantined {
+        let raw = hex::encode(Sha256::digest(&broken.raw));
+        let sentence = format!("A payload of {} bytes could not be read and is kept as it came", broken.len);
+        let facts = json!({"reason": broken.reason, "raw": String::from_utf8_lossy(&broken.raw),
+            "length": broken.len, "cut": broken.cut});
+        let mut entry = record(EntryKind::Quarantined, now, About::cluster(cluster), sentence, facts);
+        entry.key = Some(format!("quarantined {cluster} {raw}"));
+        records.push(entry);
+    }
+    if intake.counted_others.total > 0 {
+        let total = intake.counted_others.total;
+        let sentence = format!("{total} events of others were looked at and counted");
+        let facts = json!({"total": total, "by_class": intake.counted_others.by_class});
+        let mut entry = record(EntryKind::BatchCount, now, About::cluster(cluster), sentence, facts);
+        // The same body sent again is the same batch.
+        entry.key = Some(format!("batch {cluster} {digest}"));
+        records.push(entry);
+    }
+    records
+}
+
+fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
+    let about = grant.map_or_else(
+        || About { grant: Some(action.grant), ..About::cluster(&action.cluster) },
+        |grant| About::grant(grant).by(&grant.requester),
+    );
+    let event: Value = serde_json::from_slice(&action.event).unwrap_or(Value::Null);
+    let facts = serde_json::to_value(action).unwrap_or(Value::Null);
+    let mut entry = record(
+        EntryKind::AuditEvent,
+        action.received(),
+        about,
+        action.words.text.clone(),
+        json!({"action": facts, "event": event}),
+    );
+    entry.key = Some(action.key.to_string());
+    entry.action = Some(Box::new(ActionRow {
+        grant: Some(action.grant),
+        cluster: action.cluster.clone(),
+        received_us: action.received_us,
+        arrived_at: now,
+        credential_id: action.credential.clone(),
+        class: action.class.name().to_owned(),
+        flags: action.flags.iter().map(|flag| flag.name().to_owned()).collect(),
+        words: action.words.verb.clone(),
+        object: action.words.object.clone(),
+        detail: action.words.detail.clone(),
+        code: action.code,
+        mutation: action.mutates,
+        audit_id: action.request.to_string(),
+        stage: action.stage.name().to_owned(),
+        stream: action.stream == audit::Stream::Open,
+        facts,
+    }));
+    entry
+}
+
+fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Record> {
+    let credential = issuance.credential.clone()?;
+    let at = Time::from_timestamp_micros(issuance.at_us).unwrap_or(now);
+    let facts = json!({"account": issuance.account, "credential_id": credential,
+        "level": issuance.level, "known": issuance.known, "code": issuance.code});
+    let sentence = format!("The API server issued a credential for {}", issuance.account);
+    let mut entry = record(EntryKind::AuditEvent, at, About::cluster(cluster), sentence, facts.clone());
+    entry.key = Some(format!("issuance {cluster} {credential}"));
+    entry.action = Some(Box::new(ActionRow {
+        grant: None,
+        cluster: cluster.to_owned(),
+        received_us: issuance.at_us,
+        arrived_at: now,
+        credential_id: Some(credential),
+        class: ISSUANCE.to_owned(),
+        flags: vec![],
+        words: "issued".to_owned(),
+        object: format!("a credential for {}", issuance.account),
+        detail: String::new(),
+        code: Some(issuance.code),
+        mutation: false,
+        audit_id: String::new(),
+        stage: String::new(),
+        stream: false,
+        facts,
+    }));
+    Some(entry)
+}

@@ -1,0 +1,256 @@
+//! Stage 1: the request. Look up the facts, let the policy decide, file it.
+
+use super::{Broker, BrokerError, Result};
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::person::Person;
+use crate::domain::policy::{self, Decision, Facts, Question};
+use crate::domain::request::{Ask, Request};
+use crate::domain::transition::{About, Transition, Write, record};
+use crate::ids::{GrantId, RequestId};
+use crate::store::{FollowUpFilter, GrantFilter, RequestFilter};
+use serde_json::{Value, json};
+
+/// What would happen if it were sent now.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// The policy's answer.
+    pub decision: Decision,
+    /// The cluster's namespaces, where it could be asked.
+    pub namespaces: Vec<String>,
+    /// The role's rules as they are now.
+    pub rules: Option<Value>,
+    /// The cluster's UID.
+    pub cluster_uid: Option<String>,
+    /// Accesses of the same person that overlap, in words; they never end one another.
+    pub overlaps: Vec<String>,
+}
+
+impl Broker {
+    /// Answers what would happen if `person` asked this now.
+    ///
+    /// # Errors
+    /// The store's. An unreachable cluster is part of the answer.
+    pub async fn preview(&self, person: &Person, question: &Question) -> Result<Preview> {
+        let mut facts = Facts { people: self.store.people().await?, ..Facts::default() };
+        let (mut rules, mut cluster_uid) = (None, None);
+        if let Some(cluster) = self.clusters.get(&question.cluster) {
+            match tokio::try_join!(cluster.namespaces(), cluster.uid()) {
+                Ok((namespaces, uid)) => {
+                    facts.namespaces = Some(namespaces);
+                    cluster_uid = Some(uid);
+                }
+                Err(error) => facts.cluster_trouble = Some(error.to_string()),
+            }
+            if let (Some(profile), None) =
+                (self.config.profiles.get(&question.profile), &facts.cluster_trouble)
+            {
+                match cluster.rules(&profile.cluster_role).await {
+                    Ok(found) => rules = Some(found),
+                    Err(error) => facts.role_trouble = Some(error.to_string()),
+                }
+            }
+        }
+        facts.team_is_breached = self.is_breached(&question.team).await?;
+        let decision = policy::decide(&self.config, person, question, &facts);
+        let overlaps = self.overlaps(person, question).await?;
+        let namespaces = facts.namespaces.unwrap_or_default();
+        Ok(Preview { decision, namespaces, rules, cluster_uid, overlaps })
+    }
+
+    /// Files a request.
+    ///
+    /// # Errors
+    /// [`BrokerError::Refused`] with the policy's first reason.
+    pub async fn file(
+        &self,
+        person: &Person,
+        mut question: Question,
+        incident: Option<String>,
+        extends: Option<GrantId>,
+    ) -> Result<Request> {
+        question.namespaces.sort();
+        question.namespaces.dedup();
+        if let Some(grant) = extends {
+            let grant = self.grant(grant).await?;
+            let same = grant.requester.same_person(person)
+                && grant.cluster == question.cluster
+                && grant.namespaces == question.namespaces
+                && grant.profile == question.profile
+                && grant.team == question.team;
+            if !same {
+                return Err(BrokerError::Refused("an extension asks for the same access, longer".into()));
+            }
+            question.extends_s = Some(grant.duration_s);
+        }
+        let preview = self.preview(person, &question).await?;
+        if let Some(refusal) = preview.decision.refusals.first() {
+            return Err(BrokerError::Refused(refusal.why.clone()));
+        }
+        let (Some(profile), Some(rules), Some(cluster_uid)) =
+            (self.config.profiles.get(&question.profile), preview.rules, preview.cluster_uid)
+        else {
+            return Err(BrokerError::Refused("the cluster could not be asked; nothing was filed".into()));
+        };
+        let now = self.now();
+        let ask = Ask {
+            requester: person.clone(),
+            team: question.team,
+            cluster: question.cluster,
+            cluster_uid,
+            namespaces: question.namespaces,
+            profile: question.profile,
+            profile_digest: profile.digest(),
+            cluster_role: profile.cluster_role.clone(),
+            rules,
+            duration_s: question.duration_s,
+            reason: question.reason.trim().to_owned(),
+            incident: incident.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+            extends,
+            approvals_needed: preview.decision.approvals_needed,
+            outside_needed: preview.decision.outside_needed,
+        };
+        let request = Request::file(ask, now, profile.patience.delta());
+        let about = About::request(&request).by(person);
+        let sentence = format!(
+            "{} asked for {} on {} ({}) for {}{}: {}",
+            person.name,
+            request.ask.profile,
+            request.ask.cluster,
+            request.ask.namespaces.join(", "),
+            minutes(request.ask.duration_s),
+            if extends.is_some() { " more" } else { "" },
+            request.ask.reason,
+        );
+        let notice = self.notice_people(
+            "request.filed",
+            &format!("{} asks for {} on {}", person.name, request.ask.profile, request.ask.cluster),
+            &sentence,
+            &format!("/requests/{}", request.id),
+            &about,
+            &preview.decision.mail,
+        );
+        let facts = json!({"request": request, "hash": request.hash(), "decision": {
+            "approvals_needed": request.ask.approvals_needed,
+            "outside_needed": request.ask.outside_needed,
+            "circles": preview.decision.circles,
+        }});
+        let transition = Transition::new(record(EntryKind::RequestFiled, now, about, sentence, facts))
+            .write(Write::NewRequest(request.clone()))
+            .notice(notice);
+        self.commit(transition).await?;
+        Ok(request)
+    }
+
+    /// The requester takes a request back.
+    ///
+    /// # Errors
+    /// Not pending, lapsed, or somebody else's.
+    pub async fn withdraw(&self, id: RequestId, person: &Person) -> Result<()> {
+        let request = self.request_of(id).await?;
+        let now = self.now();
+        let about = About::request(&request).by(person);
+        let sentence = format!("{} took the request back", person.name);
+        let new = request.withdraw(person, now)?;
+        let entry = record(EntryKind::RequestWithdrawn, now, about.clone(), sentence.clone(), json!({}));
+        let notice = self.notice_compliance(
+            "request.withdrawn",
+            "A request was taken back",
+            &sentence,
+            &format!("/requests/{id}"),
+            &about,
+        );
+        let write = Write::Request { expected: "pending", new };
+        self.commit(Transition::new(entry).write(write).notice(notice)).await?;
+        Ok(())
+    }
+
+    /// Lapses every request whose patience is over.
+    ///
+    /// # Errors
+    /// The store's; what was lapsed before stays lapsed.
+    pub async fn lapse_requests(&self) -> Result<()> {
+        let filter = RequestFilter { state: Some("pending"), limit: 10_000, ..RequestFilter::default() };
+        for request in self.store.requests(filter).await? {
+            let now = self.now();
+            let about = About::request(&request);
+            let mail = super::notices::mail_of([&request.ask.requester]);
+            let id = request.id;
+            let Some(new) = request.lapse(now) else { continue };
+            let sentence = "Nobody decided in time; the request lapsed";
+            let notice = self.notice_people(
+                "request.lapsed",
+                "A request lapsed",
+                sentence,
+                &format!("/requests/{id}"),
+                &about,
+                &mail,
+            );
+            let entry = record(EntryKind::RequestLapsed, now, about, sentence, json!({}));
+            let write = Write::Request { expected: "pending", new };
+            skip_conflict(self.commit(Transition::new(entry).write(write).notice(notice)).await)?;
+        }
+        Ok(())
+    }
+
+    /// A request that exists.
+    ///
+    /// # Errors
+    /// There is none, or the store failed.
+    pub async fn request_of(&self, id: RequestId) -> Result<Request> {
+        self.store.request(id).await?.ok_or(BrokerError::NotFound("request"))
+    }
+
+    /// The team has a breached debt that is still open.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_breached(&self, team: &str) -> Result<bool> {
+        let filter = FollowUpFilter {
+            open: true,
+            team: Some(team.to_owned()),
+            limit: 10_000,
+            ..FollowUpFilter::default()
+        };
+        Ok(self.store.follow_ups(filter).await?.iter().any(crate::domain::follow_up::FollowUp::is_breached))
+    }
+
+    async fn overlaps(&self, person: &Person, question: &Question) -> Result<Vec<String>> {
+        let filter = GrantFilter {
+            live: true,
+            cluster: Some(question.cluster.clone()),
+            limit: 1_000,
+            ..GrantFilter::default()
+        };
+        let grants = self.store.grants(filter).await?;
+        Ok(grants
+            .iter()
+            .filter(|grant| grant.requester.same_person(person))
+            .filter(|grant| grant.namespaces.iter().any(|n| question.namespaces.contains(n)))
+            .map(|grant| {
+                let ends = grant.ends_at.map(|t| t.format(" until %H:%M UTC").to_string()).unwrap_or_default();
+                format!("{} in {}{ends} ({})", grant.profile, grant.namespaces.join(", "), grant.state.name())
+            })
+            .collect())
+    }
+}
+
+/// Seconds in words.
+#[must_use]
+pub fn minutes(seconds: u32) -> String {
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, 0, _) => format!("{h} h"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// A conflict means that somebody else did it, or something else happened first: the loop looks again.
+pub(super) fn skip_conflict<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(BrokerError::Store(crate::store::StoreError::Conflict(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,113 @@
+//! A job: work for a worker. Idempotent, retried until done, re-reads the world first.
+
+use crate::clock::Time;
+use crate::ids::{FollowUpId, GrantId, JobId, NoticeId, RevealId};
+use serde::{Deserialize, Serialize};
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum JobKind {
+    /// Lay out the access of a grant.
+    Provision {
+        /// The grant.
+        grant: GrantId,
+    },
+    /// Delete a reveal's Secret unless it became Active meanwhile.
+    AbandonReveal {
+        /// The grant.
+        grant: GrantId,
+        /// The reveal.
+        reveal: RevealId,
+    },
+    /// Delete the Secret of a reveal that another one replaced.
+    RemoveSecret {
+        /// The grant.
+        grant: GrantId,
+        /// The Secret's name.
+        secret: String,
+    },
+    /// Take a grant away and prove it dead.
+    End {
+        /// The grant.
+        grant: GrantId,
+    },
+    /// Take the drift down and open the pull request.
+    Capture {
+        /// The follow-up.
+        follow_up: FollowUpId,
+    },
+    /// Look at the pull request, publish the check, compare cluster and git.
+    Follow {
+        /// The follow-up.
+        follow_up: FollowUpId,
+    },
+    /// Deliver a notice by one channel.
+    Deliver {
+        /// The notice.
+        notice: NoticeId,
+        /// The channel, as the configuration names it (`mail:ADDRESS`, `webhook:NAME`).
+        channel: String,
+    },
+}
+
+impl JobKind {
+    /// One job of a key waits at a time: a second is the same work asked for again.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Provision { grant } => format!("provision {grant}"),
+            Self::AbandonReveal { grant, reveal } => format!("abandon {grant} {reveal}"),
+            Self::RemoveSecret { grant, secret } => format!("remove-secret {grant} {secret}"),
+            Self::End { grant } => format!("end {grant}"),
+            Self::Capture { follow_up } => format!("capture {follow_up}"),
+            Self::Follow { follow_up } => format!("follow {follow_up}"),
+            Self::Deliver { notice, channel } => format!("deliver {notice} {channel}"),
+        }
+    }
+
+    /// The kind's name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Provision { .. } => "provision",
+            Self::AbandonReveal { .. } => "abandon-reveal",
+            Self::RemoveSecret { .. } => "remove-secret",
+            Self::End { .. } => "end",
+            Self::Capture { .. } => "capture",
+            Self::Follow { .. } => "follow",
+            Self::Deliver { .. } => "deliver",
+        }
+    }
+}
+
+/// A job in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What is to be done.
+    pub kind: JobKind,
+    /// Not before.
+    pub due: Time,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Since when it fails.
+    pub failing_since: Option<Time>,
+    /// What it failed with last, for people; no secrets.
+    pub error: Option<String>,
+}
+
+impl Job {
+    /// A new job.
+    #[must_use]
+    pub fn new(kind: JobKind, due: Time) -> Self {
+        Self { id: JobId::new(), kind, due, attempts: 0, failing_since: None, error: None }
+    }
+
+    /// When to try again after `attempts` failures: 1 s doubling to 60 s.
+    #[must_use]
+    pub fn back_off(attempts: u32) -> chrono::TimeDelta {
+        chrono::TimeDelta::seconds(1i64 << attempts.min(6)).min(chrono::TimeDelta::seconds(60))
+    }
+}

@@ -1,0 +1,251 @@
+//! A transition: what is written at once, or not at all. The only thing that can be committed.
+//!
+//! It cannot be made without a [`Record`], so nothing changes state without an entry in the ledger.
+
+use super::entry_kind::EntryKind;
+use super::finding::Finding;
+use super::follow_up::{FollowUp, FollowUpState};
+use super::grant::{Grant, GrantState};
+use super::job::{Job, JobKind};
+use super::notice::{Delivery, Notice};
+use super::person::Person;
+use super::request::Request;
+use crate::clock::Time;
+use crate::ids::{FollowUpId, GrantId, RequestId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an entry of the ledger says, and by what it can be found again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its kind.
+    pub kind: EntryKind,
+    /// When it happened.
+    pub at: Time,
+    /// What it is about: only for finding it again, hashed as part of the payload.
+    pub about: About,
+    /// What happened, in one plain sentence, as the feed shows it.
+    pub sentence: String,
+    /// The facts. No secrets: what is here stays for years.
+    pub payload: Value,
+    /// Set for what can arrive twice (audit events): a second record with the same key is dropped,
+    /// and that is not an error.
+    pub key: Option<String>,
+    /// The audit event this record is of.
+    pub action: Option<Box<ActionRow>>,
+}
+
+/// What a record is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// The grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The follow-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follow_up: Option<FollowUpId>,
+    /// The cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The team.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// The profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Who did it, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+}
+
+impl About {
+    /// About a request.
+    #[must_use]
+    pub fn request(request: &Request) -> Self {
+        Self {
+            request: Some(request.id),
+            cluster: Some(request.ask.cluster.clone()),
+            team: Some(request.ask.team.clone()),
+            profile: Some(request.ask.profile.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// About a grant.
+    #[must_use]
+    pub fn grant(grant: &Grant) -> Self {
+        Self {
+            request: Some(grant.request),
+            grant: Some(grant.id),
+            cluster: Some(grant.cluster.clone()),
+            team: Some(grant.team.clone()),
+            profile: Some(grant.profile.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// About a follow-up.
+    #[must_use]
+    pub fn follow_up(follow_up: &FollowUp) -> Self {
+        Self {
+            request: Some(follow_up.request),
+            grant: Some(follow_up.grant),
+            follow_up: Some(follow_up.id),
+            cluster: Some(follow_up.cluster.clone()),
+            team: Some(follow_up.team.clone()),
+            profile: Some(follow_up.profile.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// About a cluster.
+    #[must_use]
+    pub fn cluster(name: &str) -> Self {
+        Self { cluster: Some(name.to_owned()), ..Self::default() }
+    }
+
+    /// Done by `person`.
+    #[must_use]
+    pub fn by(mut self, person: &Person) -> Self {
+        self.person = Some(person.name.clone());
+        self
+    }
+}
+
+/// One recorded audit event of a grant, as it is looked up and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionRow {
+    /// The grant; `None` for the broker's own issuance of a credential.
+    pub grant: Option<GrantId>,
+    /// The cluster.
+    pub cluster: String,
+    /// When the API server received the request, microseconds since 1970.
+    pub received_us: i64,
+    /// When it was entered here.
+    pub arrived_at: Time,
+    /// The credential used, or issued.
+    pub credential_id: Option<String>,
+    /// The main class: read, change, delete, exec, …
+    pub class: String,
+    /// More that is notable: denied, secret read, rights change, uncertain, …
+    pub flags: Vec<String>,
+    /// The verb in words ("scaled").
+    pub words: String,
+    /// The object in words ("Deployment payments/web").
+    pub object: String,
+    /// The detail in words ("replicas = 5").
+    pub detail: String,
+    /// The answer's HTTP code.
+    pub code: Option<u16>,
+    /// Whether it may have changed something.
+    pub mutation: bool,
+    /// Identifies one request across its stages (the audit id).
+    pub audit_id: String,
+    /// The stage.
+    pub stage: String,
+    /// It opened a stream that outlives revocation.
+    pub stream: bool,
+    /// Everything else, as the audit room made it (redacted).
+    pub facts: Value,
+}
+
+/// A guarded write. Updates name the state they expect; one that finds another changes nothing.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// A new request.
+    NewRequest(Request),
+    /// A request whose stored state is still `expected`.
+    Request {
+        /// The state's stored name.
+        expected: &'static str,
+        /// The new value.
+        new: Request,
+    },
+    /// A new grant.
+    NewGrant(Grant),
+    /// A grant whose stored state is still `expected`.
+    Grant {
+        /// The stored state.
+        expected: GrantState,
+        /// The new value.
+        new: Grant,
+    },
+    /// A new follow-up.
+    NewFollowUp(FollowUp),
+    /// A follow-up whose stored state is still `expected`.
+    FollowUp {
+        /// The stored state.
+        expected: FollowUpState,
+        /// The new value.
+        new: FollowUp,
+    },
+    /// A finding that is not known yet (by its key); a known one is left as it is.
+    NewFinding(Finding),
+    /// A finding was looked at.
+    Finding(Finding),
+    /// How a notice fared on a channel.
+    Delivery(Delivery),
+}
+
+/// What is written at once.
+#[derive(Debug, Clone)]
+#[must_use = "a transition does nothing until it is committed"]
+pub struct Transition {
+    /// At least one.
+    pub records: Vec<Record>,
+    /// What changes.
+    pub writes: Vec<Write>,
+    /// Work that follows.
+    pub jobs: Vec<Job>,
+    /// Who is told.
+    pub notices: Vec<Notice>,
+}
+
+impl Transition {
+    /// A transition that at least records `record`.
+    pub fn new(record: Record) -> Self {
+        Self { records: vec![record], writes: vec![], jobs: vec![], notices: vec![] }
+    }
+
+    /// Several records at once (a batch of audit events); `None` when there is nothing to record.
+    #[must_use]
+    pub fn batch(records: Vec<Record>) -> Option<Self> {
+        let mut records = records.into_iter();
+        let mut transition = Self::new(records.next()?);
+        transition.records.extend(records);
+        Some(transition)
+    }
+
+    /// Adds a record.
+    pub fn record(mut self, record: Record) -> Self {
+        self.records.push(record);
+        self
+    }
+
+    /// Adds a write.
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// Adds a job, due at `due`.
+    pub fn job(mut self, kind: JobKind, due: Time) -> Self {
+        self.jobs.push(Job::new(kind, due));
+        self
+    }
+
+    /// Adds a notice.
+    pub fn notice(mut self, notice: Notice) -> Self {
+        self.notices.push(notice);
+        self
+    }
+}
+
+/// A record of `kind` at `at`.
+#[must_use]
+pub fn record(kind: EntryKind, at: Time, about: About, sentence: impl Into<String>, payload: Value) -> Record {
+    Record { kind, at, about, sentence: sentence.into(), payload, key: None, action: None }
+}

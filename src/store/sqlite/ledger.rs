@@ -1,0 +1,213 @@
+//! The ledger's tables: segments, the head, and the look-up lines.
+
+use super::{SqliteStore, corrupt, database, index, ms, time};
+use crate::clock::Time;
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::transition::About;
+use crate::ledger::segment::{HEADER_LEN, leaves as segment_leaves};
+use crate::ledger::{Checkpoint, Frontier, Segment};
+use crate::store::contract::{EntryFilter, EntryLine, Head, StoreError, StoredSegment};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use std::str::FromStr;
+
+impl SqliteStore {
+    /// Writes the head of the empty log when there is none.
+    pub(super) async fn start_ledger(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        let row = sqlx::query("SELECT count(*) AS n FROM ledger_head")
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(database("opening the ledger"))?;
+        if row.get::<i64, _>("n") == 0 {
+            let frontier = Frontier::default();
+            let checkpoint = self.sign(&frontier)?;
+            store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// The signed checkpoint over `frontier`.
+    pub(super) fn sign(&self, frontier: &Frontier) -> Result<String, StoreError> {
+        let checkpoint = Checkpoint::of(self.signer.verifier_key().name(), frontier);
+        let signed = self.signer.sign(&checkpoint);
+        signed
+            .map(|note| note.text().to_owned())
+            .map_err(|error| corrupt("a checkpoint that cannot be signed")(error.to_string()))
+    }
+
+    pub(super) async fn read_head(&self) -> Result<Head, StoreError> {
+        let row = sqlx::query("SELECT size, checkpoint, at FROM ledger_head WHERE one = 1")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(database("reading the ledger's head"))?;
+        Ok(Head {
+            size: row.get::<i64, _>("size").unsigned_abs(),
+            checkpoint: row.get("checkpoint"),
+            at: time(row.get("at"))?,
+        })
+    }
+
+    pub(super) async fn read_entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError> {
+        let kinds: Vec<_> = filter.kinds.iter().map(|kind| kind.name()).collect();
+        let kinds = (!kinds.is_empty()).then(|| super::json(&kinds)).transpose()?;
+        let rows = sqlx::query(
+            "SELECT * FROM entries WHERE (?1 IS NULL OR kind IN (SELECT value FROM json_each(?1)))
+               AND (?2 IS NULL OR request = ?2) AND (?3 IS NULL OR grant_id = ?3)
+               AND (?4 IS NULL OR cluster = ?4) AND (?5 IS NULL OR team = ?5) AND (?6 IS NULL OR profile = ?6)
+               AND (?7 IS NULL OR idx < ?7) ORDER BY idx DESC LIMIT ?8",
+        )
+        .bind(kinds)
+        .bind(filter.request.map(|id| id.to_string()))
+        .bind(filter.grant.map(|id| id.to_string()))
+        .bind(filter.cluster)
+        .bind(filter.team)
+        .bind(filter.profile)
+        .bind(filter.before.map(index))
+        .bind(filter.limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(database("reading the ledger"))?;
+        rows.iter().map(line).collect()
+    }
+
+    pub(super) async fn read_entry(&self, at: u64) -> Result<Option<EntryLine>, StoreError> {
+        let row = sqlx::query("SELECT * FROM entries WHERE idx = ?")
+            .bind(index(at))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(database("reading the ledger"))?;
+        row.as_ref().map(line).transpose()
+    }
+
+    pub(super) async fn read_segment_of(&self, at: u64) -> Result<Option<StoredSegment>, StoreError> {
+        let row = sqlx::query(
+            "SELECT first, count, bytes FROM segments WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+        )
+        .bind(index(at))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(database("reading a segment"))?;
+        Ok(row.as_ref().map(segment).filter(|s| at < s.first + u64::from(s.count)))
+    }
+
+    pub(super) async fn read_segments(
+        &self,
+        first: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredSegment>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT first, count, bytes FROM segments WHERE first >= ? ORDER BY first LIMIT ?",
+        )
+        .bind(index(first))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(database("reading segments"))?;
+        Ok(rows.iter().map(segment).collect())
+    }
+
+    pub(super) async fn read_leaves(&self, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
+        let end = first.saturating_add(count);
+        let rows = sqlx::query(
+            "SELECT first, count, substr(bytes, 1, ?3 + 32 * count) AS head FROM segments
+             WHERE first + count > ?1 AND first < ?2 ORDER BY first",
+        )
+        .bind(index(first))
+        .bind(index(end))
+        .bind(i64::try_from(HEADER_LEN).unwrap_or(0))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(database("reading leaf hashes"))?;
+        let mut leaves = vec![];
+        for row in &rows {
+            let (start, hashes) = segment_leaves(row.get("head"))
+                .map_err(|error| corrupt("a segment")(error.to_string()))?;
+            for (at, leaf) in (start..).zip(hashes) {
+                if at >= first && at < end {
+                    leaves.push(leaf);
+                }
+            }
+        }
+        Ok(leaves)
+    }
+}
+
+fn segment(row: &SqliteRow) -> StoredSegment {
+    StoredSegment {
+        first: row.get::<i64, _>("first").unsigned_abs(),
+        count: row.get("count"),
+        bytes: row.get("bytes"),
+    }
+}
+
+fn line(row: &SqliteRow) -> Result<EntryLine, StoreError> {
+    let kind: &str = row.get("kind");
+    Ok(EntryLine {
+        index: row.get::<i64, _>("idx").unsigned_abs(),
+        kind: EntryKind::from_name(kind)
+            .ok_or_else(|| corrupt("an entry")(format!("its kind {kind:?} is not known")))?,
+        at: time(row.get("at"))?,
+        entered: time(row.get("entered"))?,
+        about: About {
+            request: id(row.get("request"))?,
+            grant: id(row.get("grant_id"))?,
+            follow_up: id(row.get("follow_up"))?,
+            cluster: row.get("cluster"),
+            team: row.get("team"),
+            profile: row.get("profile"),
+            person: row.get("person"),
+        },
+        sentence: row.get("sentence"),
+    })
+}
+
+fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<Option<T>, StoreError> {
+    text.map(|text| text.parse().map_err(|error: T::Err| corrupt("an id")(error.to_string()))).transpose()
+}
+
+/// The right edge of the tree and the newest checkpoint.
+pub(super) async fn head(connection: &mut SqliteConnection) -> Result<(Frontier, String), StoreError> {
+    let row = sqlx::query("SELECT frontier, checkpoint FROM ledger_head WHERE one = 1")
+        .fetch_one(connection)
+        .await
+        .map_err(database("reading the ledger's head"))?;
+    let frontier = Frontier::from_bytes(row.get("frontier"))
+        .map_err(|error| corrupt("a ledger head")(error.to_string()))?;
+    Ok((frontier, row.get("checkpoint")))
+}
+
+pub(super) async fn store_head(
+    connection: &mut SqliteConnection,
+    frontier: &Frontier,
+    checkpoint: &str,
+    at: Time,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO ledger_head (one, size, frontier, checkpoint, at) VALUES (1, ?, ?, ?, ?)
+         ON CONFLICT (one) DO UPDATE SET size = excluded.size, frontier = excluded.frontier,
+           checkpoint = excluded.checkpoint, at = excluded.at",
+    )
+    .bind(index(frontier.size()))
+    .bind(frontier.to_bytes())
+    .bind(checkpoint)
+    .bind(ms(at))
+    .execute(connection)
+    .await
+    .map_err(database("writing the ledger's head"))?;
+    Ok(())
+}
+
+pub(super) async fn store_segment(
+    connection: &mut SqliteConnection,
+    segment: &Segment,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO segments (first, count, bytes) VALUES (?, ?, ?)")
+        .bind(index(segment.first))
+        .bind(segment.count)
+        .bind(&segment.bytes)
+        .execute(connection)
+        .await
+        .map_err(database("writing a segment"))?;
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! SQLite: one file, one writer, many readers. `synchronous=FULL`, so that a commit that returned
+//! survives the loss of power.
+
+mod commit;
+mod jobs;
+mod ledger;
+mod read;
+mod sessions;
+mod versions;
+
+use super::contract::{
+    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
+    StoredSegment,
+};
+use crate::clock::{Clock, Time};
+use crate::domain::finding::Finding;
+use crate::domain::follow_up::FollowUp;
+use crate::domain::grant::Grant;
+use crate::domain::job::Job;
+use crate::domain::notice::{Delivery, Notice};
+use crate::domain::object::{ObjectKey, ObjectVersion};
+use crate::domain::person::Person;
+use crate::domain::request::Request;
+use crate::domain::transition::{ActionRow, Transition};
+use crate::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
+use crate::ledger::Signer;
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// The store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// The only connection that writes. Its lock is the sequencer of the ledger.
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    clock: Arc<dyn Clock>,
+    signer: Arc<Signer>,
+    /// Held while the store is open, so that a second broker on the same file refuses to start.
+    _lock: std::fs::File,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating and migrating it.
+    ///
+    /// # Errors
+    /// The file cannot be used, another process holds it, or it was made by a newer version.
+    pub async fn open(path: &Path, clock: Arc<dyn Clock>, signer: Arc<Signer>) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let mut writer = sqlx::ConnectOptions::connect(&options).await.map_err(database("opening the store"))?;
+        sqlx::migrate!("migrations/sqlite").run(&mut writer).await.map_err(|error| {
+            StoreError::Refused(format!("the store {} cannot be brought up to date: {error}", path.display()))
+        })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(8)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(database("opening the store for reading"))?;
+        let store = Self { writer: Mutex::new(writer), readers, clock, signer, _lock: lock };
+        store.start_ledger().await?;
+        Ok(store)
+    }
+}
+
+/// Takes the lock beside the file; its text says who holds it.
+fn lock(path: &Path) -> Result<std::fs::File, StoreError> {
+    use std::io::{Read, Write};
+    let beside = path.with_extension("lock");
+    let refused = |why: String| StoreError::Refused(format!("the store {}: {why}", path.display()));
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&beside)
+        .map_err(|error| refused(format!("{} cannot be opened: {error}", beside.display())))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(refused(format!(
+                "another broker (process {}) uses it; two on one file would tear the ledger",
+                holder.trim()
+            )));
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            return Err(refused(format!("it cannot be locked: {error}")));
+        }
+    }
+    file.set_len(0)
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(|error| refused(format!("{} cannot be written: {error}", beside.display())))?;
+    Ok(file)
+}
+
+fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| StoreError::Database { doing, source }
+}
+
+fn corrupt(what: &'static str) -> impl Fn(String) -> StoreError {
+    move |why| StoreError::Corrupt { what, why }
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt { what, why: error.to_string() })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::Corrupt { what: "a document to be stored", why: error.to_string() })
+}
+
+fn ms(time: Time) -> i64 {
+    time.timestamp_millis()
+}
+
+fn time(ms: i64) -> Result<Time, StoreError> {
+    Time::from_timestamp_millis(ms)
+        .ok_or_else(|| StoreError::Corrupt { what: "a time", why: format!("{ms} ms is out of range") })
+}
+
+/// SQLite counts in i64; nothing here is ever negative.
+fn index(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, transition: Transition) -> Result<Committed, StoreError> {
+        self.write(transition).await
+    }
+    async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
+        self.one("a request", "SELECT document FROM requests WHERE id = ?", &[&id.to_string()]).await
+    }
+    async fn requests(&self, filter: RequestFilter) -> Result<Vec<Request>, StoreError> {
+        self.read_requests(filter).await
+    }
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.one("a grant", "SELECT document FROM grants WHERE id = ?", &[&id.to_string()]).await
+    }
+    async fn grant_by_account(&self, cluster: &str, account: &str) -> Result<Option<Grant>, StoreError> {
+        self.one(
+            "a grant",
+            "SELECT document FROM grants WHERE cluster = ? AND account = ?",
+            &[cluster, account],
+        )
+        .await
+    }
+    async fn grants(&self, filter: GrantFilter) -> Result<Vec<Grant>, StoreError> {
+        self.read_grants(filter).await
+    }
+    async fn follow_up(&self, id: FollowUpId) -> Result<Option<FollowUp>, StoreError> {
+        self.one("a follow-up", "SELECT document FROM follow_ups WHERE id = ?", &[&id.to_string()]).await
+    }
+    async fn follow_up_of(&self, grant: GrantId) -> Result<Option<FollowUp>, StoreError> {
+        self.one("a follow-up", "SELECT document FROM follow_ups WHERE grant_id = ?", &[&grant.to_string()])
+            .await
+    }
+    async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError> {
+        self.read_follow_ups(filter).await
+    }
+    async fn actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError> {
+        self.read_actions(grant).await
+    }
+    async fn actions_of_credential(
+        &self,
+        cluster: &str,
+        credential_id: &str,
+    ) -> Result<Vec<ActionRow>, StoreError> {
+        self.many(
+            "an action",
+            "SELECT document FROM actions WHERE cluster = ? AND credential_id = ? ORDER BY entry",
+            &[cluster, credential_id],
+        )
+        .await
+    }
+    async fn open_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.many("a finding", "SELECT document FROM findings WHERE open = 1 ORDER BY at DESC", &[]).await
+    }
+    async fn notice(&self, id: NoticeId) -> Result<Option<Notice>, StoreError> {
+        self.one("a notice", "SELECT document FROM notices WHERE id = ?", &[&id.to_string()]).await
+    }
+    async fn undeliverable(&self) -> Result<Vec<Delivery>, StoreError> {
+        self.many("a delivery", "SELECT document FROM deliveries WHERE undeliverable = 1", &[]).await
+    }
+    async fn people(&self) -> Result<Vec<Person>, StoreError> {
+        self.many("a person", "SELECT document FROM people ORDER BY seen_at DESC", &[]).await
+    }
+    async fn remember(&self, person: &Person, at: Time) -> Result<(), StoreError> {
+        self.remember_person(person, at).await
+    }
+    async fn lease_jobs(&self, now: Time, lease: TimeDelta, limit: u32) -> Result<Vec<Job>, StoreError> {
+        self.lease(now, lease, limit).await
+    }
+    async fn put_back(&self, job: &Job) -> Result<(), StoreError> {
+        self.put_job_back(job).await
+    }
+    async fn drop_job(&self, id: JobId) -> Result<(), StoreError> {
+        self.delete_job(id).await
+    }
+    async fn poke(&self, jobs: &[Job]) -> Result<(), StoreError> {
+        self.poke_jobs(jobs).await
+    }
+    async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        self.many("a job", "SELECT document FROM jobs ORDER BY due", &[]).await
+    }
+    async fn entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError> {
+        self.read_entries(filter).await
+    }
+    async fn entry(&self, index: u64) -> Result<Option<EntryLine>, StoreError> {
+        self.read_entry(index).await
+    }
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.read_head().await
+    }
+    async fn segment_of(&self, index: u64) -> Result<Option<StoredSegment>, StoreError> {
+        self.read_segment_of(index).await
+    }
+    async fn segments(&self, first: u64, limit: u32) -> Result<Vec<StoredSegment>, StoreError> {
+        self.read_segments(first, limit).await
+    }
+    async fn leaves(&self, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.read_leaves(first, count).await
+    }
+    async fn keep_versions(
+        &self,
+        cluster: &str,
+        versions: &[ObjectVersion],
+        seen_at: Time,
+    ) -> Result<(), StoreError> {
+        self.write_versions(cluster, versions, seen_at).await
+    }
+    async fn version_before(
+        &self,
+        cluster: &str,
+        key: &ObjectKey,
+        version: u64,
+        seen_before_ms: Option<i64>,
+    ) -> Result<Option<ObjectVersion>, StoreError> {
+        self.read_version_before(cluster, key, version, seen_before_ms).await
+    }
+    async fn versions_before(
+        &self,
+        cluster: &str,
+        resource: &ObjectKey,
+        seen_before_ms: i64,
+    ) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.read_versions_before(cluster, resource, seen_before_ms).await
+    }
+    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.read_setting(name).await
+    }
+    async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.write_setting(name, value).await
+    }
+    async fn save_session(
+        &self,
+        id_hash: &str,
+        data: &str,
+        expires: Time,
+        fresh: bool,
+    ) -> Result<bool, StoreError> {
+        self.write_session(id_hash, data, expires, fresh).await
+    }
+    async fn load_session(&self, id_hash: &str, now: Time) -> Result<Option<String>, StoreError> {
+        self.read_session(id_hash, now).await
+    }
+    async fn delete_session(&self, id_hash: &str) -> Result<(), StoreError> {
+        self.remove_session(id_hash).await
+    }
+    async fn tidy(&self, now: Time) -> Result<(), StoreError> {
+        self.remove_expired(now).await
+    }
+}

@@ -1,0 +1,84 @@
+//! The scopes of live grants are watched, so that there is always a "before".
+
+use crate::broker::{Broker, Result};
+use crate::cluster::ClusterError;
+use crate::domain::grant::{Grant, GrantState};
+use crate::domain::object::ObjectVersion;
+use crate::ids::GrantId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// One watch a live grant.
+#[derive(Debug, Default)]
+pub struct Watches {
+    running: Mutex<BTreeMap<GrantId, JoinHandle<()>>>,
+}
+
+impl Watches {
+    /// Sees that the grant's scope is watched. The first time it also keeps the present version of
+    /// everything in it before it returns.
+    ///
+    /// # Errors
+    /// The first list failed: the grant must not become Ready.
+    pub async fn ensure(&self, broker: &Broker, grant: &Grant) -> Result<()> {
+        if self.running().get(&grant.id).is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
+        let cluster = Arc::clone(broker.cluster(&grant.cluster)?);
+        let present = cluster.snapshot(&grant.rules, &grant.namespaces).await?;
+        broker.store.keep_versions(&grant.cluster, &present, broker.now()).await?;
+        let (store, clock) = (Arc::clone(&broker.store), Arc::clone(&broker.clock));
+        let grant = grant.clone();
+        let id = grant.id;
+        let task = tokio::spawn(async move {
+            let (sender, mut receiver) = mpsc::channel::<ObjectVersion>(256);
+            let keep = async {
+                let mut batch = vec![];
+                while receiver.recv_many(&mut batch, 256).await > 0 {
+                    if let Err(error) = store.keep_versions(&grant.cluster, &batch, clock.now()).await {
+                        tracing::error!(%error, grant = %grant.id, "versions could not be kept");
+                    }
+                    batch.clear();
+                    match store.grant(grant.id).await {
+                        Ok(Some(now)) if now.state == GrantState::Ended => return,
+                        _ => {}
+                    }
+                }
+            };
+            let watch = async {
+                loop {
+                    match cluster.watch(&grant.rules, &grant.namespaces, sender.clone()).await {
+                        Ok(()) => return,
+                        Err(ClusterError::Unsound(why)) => {
+                            tracing::error!(why, grant = %grant.id, "the scope cannot be watched");
+                        }
+                        Err(error) => tracing::warn!(%error, grant = %grant.id, "a watch broke; it starts again"),
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            };
+            let over = async {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                    if let Ok(Some(now)) = store.grant(grant.id).await
+                        && now.state == GrantState::Ended
+                    {
+                        return;
+                    }
+                }
+            };
+            tokio::select! { () = keep => {}, () = watch => {}, () = over => {} }
+        });
+        if let Some(old) = self.running().insert(id, task) {
+            old.abort();
+        }
+        Ok(())
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<GrantId, JoinHandle<()>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
