@@ -52,19 +52,19 @@ export async function freePort(wanted = 0) {
 /**
  * Starts `command` (an array) with its output in the file `log` (appended).
  * `env` is added to the environment (`bare`: is all of it but PATH). The child has no terminal and its own process group, so a Ctrl-C
- * reaches only the runner, which ends its children in order.
+ * reaches only the runner, which ends its children in order. Without `log` its output is ours.
  */
 export class Child {
   static async start({ name, command, log, env = {}, bare = false, cwd }) {
-    mkdirSync(dirname(log), { recursive: true });
-    const out = openSync(log, 'a', 0o600);
+    if (log) mkdirSync(dirname(log), { recursive: true });
+    const out = log ? openSync(log, 'a', 0o600) : 'inherit';
     const process_ = spawn(keeper, command, {
       detached: true,
       cwd,
       env: bare ? { PATH: process.env.PATH, ...env } : { ...process.env, ...env },
       stdio: ['ignore', out, out, 'pipe'],
     });
-    closeSync(out);
+    if (log) closeSync(out);
     const child = new Child();
     Object.assign(child, { name, command, log, keeper: process_, ended: false, status: undefined });
     child.exit = new Promise((resolve) => {
@@ -76,7 +76,7 @@ export class Child {
     });
     child.pid = await new Promise((resolve, reject) => {
       process_.once('error', reject);
-      process_.once('exit', () => reject(new Error(`${name} did not start:\n${tail(log)}`)));
+      process_.once('exit', () => reject(new Error(`${name} did not start:\n${log ? tail(log) : ''}`)));
       process_.stdio[3].once('data', (text) => resolve(Number(text.toString().trim())));
     });
     process_.stdio[3].on('error', () => {}); // the keeper going away resets the socket; `exit` says so
@@ -113,6 +113,13 @@ export class Child {
 
   async kill9() {
     this.signal('SIGKILL');
+    await this.exit;
+  }
+
+  /** Ends it and everything it started, at once. */
+  async killAll() {
+    if (this.ended) return;
+    process.kill(-this.keeper.pid, 'SIGKILL');
     await this.exit;
   }
 }

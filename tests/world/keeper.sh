@@ -9,6 +9,7 @@ child=$!
 echo "$child" >&3
 { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
 watcher=$!
+disown "$watcher" # or its end would be announced in the child's output
 exec 3<&-
 while :; do
   wait "$child"

@@ -18,14 +18,15 @@ const kept = 20_000; // events in memory
 const tries = 6; // for one batch of one of several subscribers
 const longest = 20_000; // ms the API server is kept waiting; it gives an answer 30 s
 
-/** Is `event` what `what` describes? A function, or an object whose fields equal or, for strings, lie within the event's. */
+/** Is `event` what `what` describes? A function, or an object whose fields the event's equal or, given as {contains: text}, hold. */
 export function matches(event, what) {
   if (what === undefined) return true;
   if (typeof what === 'function') return Boolean(what(event));
   return Object.entries(what).every(([key, wanted]) => {
     const found = event?.[key];
-    if (wanted !== null && typeof wanted === 'object') return matches(found ?? {}, wanted);
-    return typeof wanted === 'string' && typeof found === 'string' ? found.includes(wanted) : found === wanted;
+    if (wanted === null || typeof wanted !== 'object') return found === wanted;
+    if (typeof wanted.contains === 'string') return typeof found === 'string' && found.includes(wanted.contains);
+    return matches(found ?? {}, wanted);
   });
 }
 
@@ -78,10 +79,10 @@ class Subscriber {
 
   /** Sends what a held or shared batch owes, trying again as an API server does. */
   async #untilTaken(events) {
-    for (let n = 0, wait = 500; n < tries; n += 1, wait *= 2) {
+    for (let n = 0, wait = 500; n < tries && !this.gone; n += 1, wait *= 2) {
       const status = await this.#once(events);
       if (status < 300) return status;
-      await sleep(wait);
+      await sleep(wait, undefined, { ref: false });
     }
     this.counters.lost += events.length;
     return 503;
@@ -227,7 +228,10 @@ export async function startTap({ port = 0, token, tls, file }) {
     file,
     /** Sends everything from now on also to `url` with `Authorization: Bearer token`; `ca`: path of a CA file. */
     subscribe: ({ name, url, token: bearer, ca }) => { subscribers.set(name, new Subscriber({ name, url, token: bearer, ca })); },
-    unsubscribe: (name) => { subscribers.delete(name); },
+    unsubscribe: (name) => {
+      if (subscribers.has(name)) subscribers.get(name).gone = true;
+      subscribers.delete(name);
+    },
     /** The next n events, or from now on all that match (a function or a pattern, see `matches`), never arrive. */
     drop: (name, what) => subscriber(name).drop(what),
     /** Each batch waits so long (past 20 s the API server is told 200 at once). */

@@ -8,12 +8,11 @@
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { spawn } from 'node:child_process';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { binary, breakglass } from './broker.mjs';
-import { freePort, until } from './children.mjs';
+import { Child, freePort, until } from './children.mjs';
 import { writeWhole } from './certificates.mjs';
 import { prepare, recommendedAuditPolicy, start as startCluster } from './cluster.mjs';
 import { clusterName, paths, writeConfig } from './config.mjs';
@@ -182,6 +181,28 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
   }
 }
 
+/**
+ * Keeps the world until `command` (as for `Child.start`) has ended, or until a signal; then takes it down.
+ * Resolves with the exit status. Under ./x it ends with that as well, however ./x ended.
+ */
+export async function attend(world, command, ready = () => {}) {
+  const runner = Number(process.env.BREAKGLASS_RUNNER) === process.ppid ? process.ppid : undefined;
+  let status;
+  const told = new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => resolve(130));
+    if (runner) setInterval(() => { if (process.ppid !== runner) resolve(130); }, 500).unref();
+  });
+  try {
+    const child = command && await Child.start(command);
+    await ready();
+    status = await (child ? Promise.race([child.exit, told]) : told);
+    await child?.killAll();
+  } finally {
+    await world.stop();
+  }
+  return typeof status === 'number' ? status : 1;
+}
+
 /** How to use a running world by hand. */
 export function usage(world) {
   return `
@@ -213,20 +234,8 @@ if (process.argv[1] && import.meta.url === `file://${resolve(process.argv[1])}`)
     worldOnly: args.includes('--world-only'),
     say: (text) => console.log(`  ${((Date.now() - begun) / 1000).toFixed(1).padStart(6)} s  ${text}`),
   });
-  let ending = false;
-  const end = async (status) => {
-    if (ending) return;
-    ending = true;
-    await world.stop();
-    process.exit(status);
-  };
-  if (command) {
-    const child = spawn(command[0], command.slice(1), { stdio: 'inherit', env: { ...process.env, BREAKGLASS_WORLD: world.file } });
-    child.once('error', (error) => { console.error(`${command[0]}: ${error.message}`); end(127); });
-    child.once('exit', (code) => end(code ?? 1));
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => { child.kill(signal); end(130); });
-  } else {
-    console.log(usage(world));
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(0));
-  }
+  const status = await attend(world, command && {
+    name: command[0], command, env: { BREAKGLASS_WORLD: world.file },
+  }, () => console.log(usage(world)));
+  process.exit(status);
 }
