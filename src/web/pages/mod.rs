@@ -26,6 +26,9 @@ mod text;
 mod when;
 
 
+#[cfg(test)]
+mod samples;
+
 pub use parts::{
     Badge, Card, Choice, Column, DeadlineBar, Diff, DiffLine, Facts, Figure, Filter, Look, Note, Pager,
     PersonRef, Piece, Reason, Svg, Table, TableRow, Timeline, TimelineItem, Words,
