@@ -23,7 +23,10 @@ impl ApprovalsPage {
     pub fn headline(&self) -> String {
         match self.waiting.len() {
             0 => "Nothing waits for you.".to_owned(),
-            n => format!("{} for your decision.", count(n, "request waits", "requests wait")),
+            n => format!(
+                "{} for your decision.",
+                count(n, "request waits", "requests wait")
+            ),
         }
     }
 }

@@ -37,7 +37,10 @@ impl ClustersPage {
             (0, _) => "No cluster is configured.".to_owned(),
             (1, 0) => "We see the cluster.".to_owned(),
             (all, 0) => format!("We see all {all} clusters."),
-            (all, blind) => format!("{blind} of {} a look.", count(all, "cluster needs", "clusters need")),
+            (all, blind) => format!(
+                "{blind} of {} a look.",
+                count(all, "cluster needs", "clusters need")
+            ),
         }
     }
 }

@@ -73,7 +73,10 @@ impl FeedPage {
             needs.push(format!("{} you", count(wrong, "thing needs", "things need")));
         }
         if self.unreviewed > 0 {
-            needs.push(format!("{} to be reviewed", count(self.unreviewed, "emergency is", "emergencies are")));
+            needs.push(format!(
+                "{} to be reviewed",
+                count(self.unreviewed, "emergency is", "emergencies are")
+            ));
         }
         match needs.len() {
             0 => format!("{running} Nothing needs you."),
@@ -84,12 +87,20 @@ impl FeedPage {
     /// Whether anything is wrong.
     #[must_use]
     pub fn look(&self) -> Look {
-        if self.pinned.is_empty() { Look::Done } else { Look::Wait }
+        if self.pinned.is_empty() {
+            Look::Done
+        } else {
+            Look::Wait
+        }
     }
 
     /// What to say when nothing matches.
     #[must_use]
     pub fn empty(&self) -> Text {
-        if self.query.is_empty() { "Nothing has happened yet.".into() } else { "Nothing matches this filter.".into() }
+        if self.query.is_empty() {
+            "Nothing has happened yet.".into()
+        } else {
+            "Nothing matches this filter.".into()
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Follow-up: what drifted, where is the pull request, who must act by when?
 
-use super::{Badge, DeadlineBar, Diff, Href, Look, Note, PersonRef, Shell, Text, Timeline, When, Words, count};
+use super::{
+    Badge, DeadlineBar, Diff, Href, Look, Note, PersonRef, Shell, Text, Timeline, When, Words, count,
+};
 use crate::ids::{FollowUpId, ItemId};
 use askama::Template;
 
@@ -168,10 +170,16 @@ impl FollowUpPage {
     pub fn drifted(&self) -> String {
         let mut words = Vec::new();
         if !self.diffs.is_empty() || self.items.is_empty() {
-            words.push(format!("{} drifted", count(self.diffs.len(), "object", "objects")));
+            words.push(format!(
+                "{} drifted",
+                count(self.diffs.len(), "object", "objects")
+            ));
         }
         if !self.items.is_empty() {
-            words.push(format!("{} by hand", count(self.items.len(), "item is to be done", "items are to be done")));
+            words.push(format!(
+                "{} by hand",
+                count(self.items.len(), "item is to be done", "items are to be done")
+            ));
         }
         words.join(", ")
     }

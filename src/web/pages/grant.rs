@@ -101,6 +101,20 @@ impl GrantState {
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. })
     }
+
+    /// Whether a key existed, so that there can be actions.
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        match self {
+            Self::Active { .. } | Self::Ending { .. } => true,
+            Self::Ended {
+                refused_after,
+                dead_after,
+                ..
+            } => refused_after.is_some() || dead_after.is_some(),
+            Self::Provisioning | Self::Ready { .. } | Self::Issuing => false,
+        }
+    }
 }
 
 /// How often what was done.
@@ -175,11 +189,35 @@ impl GrantHeadline {
         words.join(", ")
     }
 
+    /// The counts that the headline leaves out; that no Secret was read is worth saying.
+    #[must_use]
+    pub fn rest_words(&self) -> String {
+        let c = &self.counts;
+        let mut words = count(c.reads, "read", "reads");
+        words.push_str(match (c.secrets, c.rights) {
+            (0, 0) => ". No Secret was read, no rights were changed.",
+            (0, _) => ". No Secret was read.",
+            (_, 0) => ". No rights were changed.",
+            _ => ".",
+        });
+        if c.others > 0 {
+            words.push_str(&format!(
+                " {} of others in the same namespaces: counted, not shown.",
+                count(c.others, "event", "events")
+            ));
+        }
+        words
+    }
+
     /// A length of time in words.
     #[must_use]
     pub fn words_of(&self, step: &TimeDelta) -> String {
         let ms = step.num_milliseconds().max(0);
-        if ms < 60_000 { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) } else { lasting(*step) }
+        if ms < 60_000 {
+            format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+        } else {
+            lasting(*step)
+        }
     }
 }
 
@@ -224,7 +262,12 @@ impl GrantActions {
     /// The filters: value and label.
     #[must_use]
     pub fn filters(&self) -> [(&'static str, &'static str); 4] {
-        [("all", "All"), ("changes", "Changes"), ("flagged", "Flagged"), ("denied", "Refused")]
+        [
+            ("all", "All"),
+            ("changes", "Changes"),
+            ("flagged", "Flagged"),
+            ("denied", "Refused"),
+        ]
     }
 
     /// Whether that filter is set.

@@ -25,7 +25,6 @@ pub mod step_up;
 mod text;
 mod when;
 
-
 #[cfg(test)]
 mod samples;
 

@@ -53,7 +53,10 @@ impl Look {
 
 /// A state in one or two words.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::badge(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::badge(self) }}"#
+)]
 pub struct Badge {
     /// How it looks.
     pub look: Look,
@@ -66,13 +69,19 @@ impl HtmlSafe for Badge {}
 impl Badge {
     /// A badge of that look and word.
     pub fn new(look: Look, word: impl Into<Text>) -> Self {
-        Self { look, word: word.into() }
+        Self {
+            look,
+            word: word.into(),
+        }
     }
 }
 
 /// A person as shown: the name, and the claim that says who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::person(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::person(self) }}"#
+)]
 pub struct PersonRef {
     /// The display name.
     pub name: Text,
@@ -85,7 +94,10 @@ impl HtmlSafe for PersonRef {}
 impl PersonRef {
     /// A person by name and claim.
     pub fn new(name: impl Into<Text>, claim: impl Into<Text>) -> Self {
-        Self { name: name.into(), claim: claim.into() }
+        Self {
+            name: name.into(),
+            claim: claim.into(),
+        }
     }
 }
 
@@ -111,7 +123,10 @@ pub enum Piece {
 /// A sentence with links, times and badges in it, built piece by piece; all of it escaped.
 /// The caller writes the spaces: `Words::say("approved by ").person(p).and(" at ").at(when)`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::words(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::words(self) }}"#
+)]
 pub struct Words(pub Vec<Piece>);
 
 impl HtmlSafe for Words {}
@@ -223,7 +238,10 @@ impl From<Badge> for Words {
 
 /// Things known, each under its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::facts(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::facts(self) }}"#
+)]
 pub struct Facts(pub Vec<(Text, Words)>);
 
 impl HtmlSafe for Facts {}
@@ -255,12 +273,24 @@ pub struct TimelineItem {
 impl TimelineItem {
     /// Something that happened.
     pub fn new(look: Look, when: When, words: impl Into<Words>) -> Self {
-        Self { look, when: Some(when), badge: None, words: words.into(), detail: None }
+        Self {
+            look,
+            when: Some(when),
+            badge: None,
+            words: words.into(),
+            detail: None,
+        }
     }
 
     /// Something still to come.
     pub fn next(words: impl Into<Words>) -> Self {
-        Self { look: Look::Next, when: None, badge: None, words: words.into(), detail: None }
+        Self {
+            look: Look::Next,
+            when: None,
+            badge: None,
+            words: words.into(),
+            detail: None,
+        }
     }
 
     /// With small print.
@@ -280,7 +310,10 @@ impl TimelineItem {
 
 /// What happened, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::timeline(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::timeline(self) }}"#
+)]
 pub struct Timeline(pub Vec<TimelineItem>);
 
 impl HtmlSafe for Timeline {}
@@ -343,11 +376,21 @@ impl Diff {
                 DiffLine::Added(text) => added.push(text),
                 DiffLine::Same(text) => {
                     pair_up(&mut rows, &mut removed, &mut added);
-                    rows.push(DiffRow { before: Some(text), after: Some(text), same: true, skipped: 0 });
+                    rows.push(DiffRow {
+                        before: Some(text),
+                        after: Some(text),
+                        same: true,
+                        skipped: 0,
+                    });
                 }
                 DiffLine::Skipped(count) => {
                     pair_up(&mut rows, &mut removed, &mut added);
-                    rows.push(DiffRow { before: None, after: None, same: true, skipped: *count });
+                    rows.push(DiffRow {
+                        before: None,
+                        after: None,
+                        same: true,
+                        skipped: *count,
+                    });
                 }
             }
         }
@@ -389,7 +432,10 @@ pub struct TableRow {
 
 /// A table, with what to say when it is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::table(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::table(self) }}"#
+)]
 pub struct Table {
     /// What it shows, for those who cannot see where it stands.
     pub caption: Text,
@@ -408,9 +454,17 @@ impl Table {
     pub fn new(caption: impl Into<Text>, columns: &[&str], empty: impl Into<Words>) -> Self {
         let columns = columns
             .iter()
-            .map(|name| Column { head: name.trim_start_matches('#').into(), numeric: name.starts_with('#') })
+            .map(|name| Column {
+                head: name.trim_start_matches('#').into(),
+                numeric: name.starts_with('#'),
+            })
             .collect();
-        Self { caption: caption.into(), columns, rows: Vec::new(), empty: empty.into() }
+        Self {
+            caption: caption.into(),
+            columns,
+            rows: Vec::new(),
+            empty: empty.into(),
+        }
     }
 
     /// Adds a row.
@@ -444,13 +498,20 @@ impl HtmlSafe for Note {}
 impl Note {
     /// A note of that look.
     pub fn new(look: Look, title: impl Into<Text>, words: impl Into<Words>) -> Self {
-        Self { look, title: title.into(), words: words.into() }
+        Self {
+            look,
+            title: title.into(),
+            words: words.into(),
+        }
     }
 }
 
 /// A number that links to what it counts.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::figure(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::figure(self) }}"#
+)]
 pub struct Figure {
     /// What it counts.
     pub label: Text,
@@ -496,7 +557,11 @@ pub struct Choice {
 impl Choice {
     /// A choice.
     pub fn new(value: impl Into<String>, label: impl Into<Text>, chosen: bool) -> Self {
-        Self { value: value.into(), label: label.into(), chosen }
+        Self {
+            value: value.into(),
+            label: label.into(),
+            chosen,
+        }
     }
 }
 
@@ -513,7 +578,10 @@ pub struct Filter {
 
 /// The way through a long list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::pager(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::pager(self) }}"#
+)]
 pub struct Pager {
     /// What part of the list this is, e.g. "1 to 50 of 212".
     pub shows: Text,
@@ -527,7 +595,10 @@ impl HtmlSafe for Pager {}
 
 /// One of the three dates by which a follow-up must get on.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
-#[template(ext = "html", source = r#"{% import "parts.html" as p %}{{ p::deadline_bar(self) }}"#)]
+#[template(
+    ext = "html",
+    source = r#"{% import "parts.html" as p %}{{ p::deadline_bar(self) }}"#
+)]
 pub struct DeadlineBar {
     /// What must be done by then: "opened", "merged", "converged".
     pub name: Text,
@@ -573,7 +644,9 @@ mod tests {
 
     #[test]
     fn a_link_that_must_not_be_followed_is_shown_as_text() {
-        let html = Words::say("for ").link_if_safe("javascript:alert(1)", "INC-4711").to_string();
+        let html = Words::say("for ")
+            .link_if_safe("javascript:alert(1)", "INC-4711")
+            .to_string();
         assert_eq!(html.trim(), "for INC-4711");
     }
 
@@ -593,8 +666,10 @@ mod tests {
             ],
         };
         let rows = diff.rows();
-        let sides: Vec<_> =
-            rows.iter().map(|r| (r.before.map(Text::plain), r.after.map(Text::plain))).collect();
+        let sides: Vec<_> = rows
+            .iter()
+            .map(|r| (r.before.map(Text::plain), r.after.map(Text::plain)))
+            .collect();
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             sides,
@@ -610,6 +685,12 @@ mod tests {
     #[test]
     fn a_column_of_numbers_is_marked() {
         let table = Table::new("t", &["Time", "#Answer"], "nothing");
-        assert_eq!(table.columns[1], Column { head: "Answer".into(), numeric: true });
+        assert_eq!(
+            table.columns[1],
+            Column {
+                head: "Answer".into(),
+                numeric: true
+            }
+        );
     }
 }

@@ -46,7 +46,13 @@ impl ProfileView {
     #[must_use]
     pub fn anchor(&self) -> String {
         let name = self.name.plain();
-        let safe = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+        let safe = name.chars().map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        });
         format!("p-{}", safe.collect::<String>())
     }
 }

@@ -159,6 +159,10 @@ impl RequestPage {
     /// "1 more approval is", "2 more approvals are".
     #[must_use]
     pub fn missing(&self, given: &u8, needed: &u8) -> String {
-        count(usize::from(needed.saturating_sub(*given)), "approval is", "approvals are")
+        count(
+            usize::from(needed.saturating_sub(*given)),
+            "approval is",
+            "approvals are",
+        )
     }
 }

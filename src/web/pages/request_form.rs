@@ -139,7 +139,10 @@ mod tests {
 
     #[test]
     fn each_error_is_listed_with_its_field() {
-        let errors = FormErrors { reason: Some("Say why".into()), ..FormErrors::default() };
+        let errors = FormErrors {
+            reason: Some("Say why".into()),
+            ..FormErrors::default()
+        };
         assert_eq!(errors.all(), [("reason", &Text::from("Say why"))]);
     }
 }

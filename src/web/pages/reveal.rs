@@ -57,13 +57,20 @@ impl RevealTail {
     /// The lines that use the key: point `kubectl` at the file, then a first command.
     #[must_use]
     pub fn use_it(&self) -> Text {
-        Text::prose(format!("export KUBECONFIG=$PWD/{}\n{}", self.file.plain(), self.try_it.plain()))
+        Text::prose(format!(
+            "export KUBECONFIG=$PWD/{}\n{}",
+            self.file.plain(),
+            self.try_it.plain()
+        ))
     }
 }
 
 impl std::fmt::Debug for RevealTail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RevealTail").field("grant", &self.grant).field("dies", &self.dies).finish_non_exhaustive()
+        f.debug_struct("RevealTail")
+            .field("grant", &self.grant)
+            .field("dies", &self.dies)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,4 +87,3 @@ pub struct RevealFailed {
     /// Whether trying again makes sense.
     pub can_retry: bool,
 }
-

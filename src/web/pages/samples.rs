@@ -40,12 +40,18 @@ const NOW: &str = "2026-11-19T01:33:00Z";
 impl Sample {
     /// Pages as they are on an ordinary night, read in Berlin.
     pub fn plain() -> Self {
-        Self { hostile: None, tz: Tz::Europe__Berlin }
+        Self {
+            hostile: None,
+            tz: Tz::Europe__Berlin,
+        }
     }
 
     /// The same pages with this in place of every foreign word.
     pub fn hostile(with: &str) -> Self {
-        Self { hostile: Some(with.to_owned()), tz: Tz::UTC }
+        Self {
+            hostile: Some(with.to_owned()),
+            tz: Tz::UTC,
+        }
     }
 
     fn raw(&self, text: &str) -> String {
@@ -90,7 +96,12 @@ impl Sample {
 
     fn when(&self, seconds_from_now: i64) -> When {
         let now: Time = NOW.parse().unwrap();
-        When { at: now + TimeDelta::seconds(seconds_from_now), now, tz: self.tz, shown: Shown::Full }
+        When {
+            at: now + TimeDelta::seconds(seconds_from_now),
+            now,
+            tz: self.tz,
+            shown: Shown::Full,
+        }
     }
 
     fn choice(&self, value: &str, label: &str, chosen: bool) -> Choice {
@@ -117,7 +128,9 @@ impl Sample {
 
     fn live_shell(&self, title: &str, place: Option<Place>) -> Shell {
         let mut shell = self.shell(title, place);
-        shell.livebars.push(self.live_bar(LivePhase::Active(self.when(2_472))));
+        shell
+            .livebars
+            .push(self.live_bar(LivePhase::Active(self.when(2_472))));
         shell
     }
 
@@ -132,11 +145,19 @@ impl Sample {
     }
 
     fn out_shell(&self, title: &str) -> Shell {
-        Shell { person: None, ..self.shell(title, None) }
+        Shell {
+            person: None,
+            ..self.shell(title, None)
+        }
     }
 
     fn card(&self, title: &str, badge: Option<Badge>, detail: Words) -> Card {
-        Card { href: Href::path("/requests/1"), title: self.t(title), badge, detail }
+        Card {
+            href: Href::path("/requests/1"),
+            title: self.t(title),
+            badge,
+            detail,
+        }
     }
 
     // --- start ---
@@ -154,16 +175,24 @@ impl Sample {
                 Some(self.badge(Look::Live, "active")),
                 Words::say("ends ").at(self.when(2_472)),
             )],
-            waiting: vec![self.card(
-                "second engineer asks for orders-admin on prod-us, 30 min",
-                None,
-                Words::say("since ").at(self.when(-240)).and(" · 1 of 1 approvals missing"),
-            )],
-            owed: vec![self.card(
-                "payments/web: 2 objects drifted",
-                Some(self.badge(Look::Wait, "due in 3 h 10 min")),
-                Words::say("pull request ").strong(self.t("#214")).and(" waits for a review by somebody else"),
-            )],
+            waiting: vec![
+                self.card(
+                    "second engineer asks for orders-admin on prod-us, 30 min",
+                    None,
+                    Words::say("since ")
+                        .at(self.when(-240))
+                        .and(" · 1 of 1 approvals missing"),
+                ),
+            ],
+            owed: vec![
+                self.card(
+                    "payments/web: 2 objects drifted",
+                    Some(self.badge(Look::Wait, "due in 3 h 10 min")),
+                    Words::say("pull request ")
+                        .strong(self.t("#214"))
+                        .and(" waits for a review by somebody else"),
+                ),
+            ],
             clusters: vec![
                 self.badge(Look::Done, "prod-eu"),
                 self.badge(Look::Done, "prod-us"),
@@ -185,13 +214,18 @@ impl Sample {
     }
 
     fn start_alarm(&self) -> StartPage {
-        let mut page = StartPage { may_ask: false, ..self.start_empty() };
+        let mut page = StartPage {
+            may_ask: false,
+            ..self.start_empty()
+        };
         page.shell.alarms.push(Alarm {
             words: self.say("payments-admin of on-call engineer on prod-eu cannot be removed: the API server does not answer. Call the cluster's operators; we try again every 5 s."),
             href: Href::path(GRANT),
             since: self.when(-190),
         });
-        page.shell.livebars.push(self.live_bar(LivePhase::Ready(self.when(3_500))));
+        page.shell
+            .livebars
+            .push(self.live_bar(LivePhase::Ready(self.when(3_500))));
         page.shell.livebars.push(self.live_bar(LivePhase::Ending));
         page
     }
@@ -210,8 +244,14 @@ impl Sample {
                 (self.person("second approver", "e-2002"), None),
             ],
             reasons: vec![
-                Reason { allows: true, words: self.say("You are in team payments, which may use payments-admin.") },
-                Reason { allows: true, words: self.say("1 h is within the profile's 2 h.") },
+                Reason {
+                    allows: true,
+                    words: self.say("You are in team payments, which may use payments-admin."),
+                },
+                Reason {
+                    allows: true,
+                    words: self.say("1 h is within the profile's 2 h."),
+                },
             ],
             overlaps: vec![self.say("payments-admin on prod-eu, active for 41 min more")],
         }
@@ -233,10 +273,24 @@ impl Sample {
     }
 
     fn form(&self, errors: bool) -> RequestFormPage {
-        let preview = if errors { self.preview_refused() } else { self.preview() };
+        let preview = if errors {
+            self.preview_refused()
+        } else {
+            self.preview()
+        };
         let namespaces = [
-            "payments", "orders", "billing", "checkout", "fraud", "invoices", "ledger-export", "refunds", "search",
-            "stock", "tax", "web-shop-frontend-with-a-long-name",
+            "payments",
+            "orders",
+            "billing",
+            "checkout",
+            "fraud",
+            "invoices",
+            "ledger-export",
+            "refunds",
+            "search",
+            "stock",
+            "tax",
+            "web-shop-frontend-with-a-long-name",
         ];
         RequestFormPage {
             shell: self.shell("Break the glass", Some(Place::Requests)),
@@ -292,7 +346,12 @@ impl Sample {
         page.form.reason = String::new();
         page.form.incident = String::new();
         page.form.teams.truncate(1);
-        page.preview = Preview { verdict: Verdict::Unknown, approvers: vec![], reasons: vec![], overlaps: vec![] };
+        page.preview = Preview {
+            verdict: Verdict::Unknown,
+            approvers: vec![],
+            reasons: vec![],
+            overlaps: vec![],
+        };
         page
     }
 
@@ -310,7 +369,9 @@ impl Sample {
             lasts: TimeDelta::minutes(30),
             team: self.t("orders"),
             team_debt: Some(self.say("1 debt open, none late")),
-            reason: self.prose("Orders stuck in “pending” since 01:50.\nRestart the consumer and set its concurrency."),
+            reason: self.prose(
+                "Orders stuck in “pending” since 01:50.\nRestart the consumer and set its concurrency.",
+            ),
             incident: Some(
                 Words::default()
                     .link_if_safe(&self.raw("https://tickets.test/INC-4712"), self.t("INC-4712"))
@@ -335,35 +396,60 @@ impl Sample {
             rules_digest: self.t("9f2c71ab04d5e6f79f2c71ab04d5e6f79f2c71ab04d5e6f79f2c71ab04d5e6f7"),
             hash: self.t("51d0a2c49be8137751d0a2c49be8137751d0a2c49be8137751d0a2c49be81377"),
             policy: vec![
-                Reason { allows: true, words: self.say("Team orders may use orders-admin on prod-us.") },
-                Reason { allows: true, words: self.say("Audit of prod-us is alive: a canary came back 4 s ago.") },
+                Reason {
+                    allows: true,
+                    words: self.say("Team orders may use orders-admin on prod-us."),
+                },
+                Reason {
+                    allows: true,
+                    words: self.say("Audit of prod-us is alive: a canary came back 4 s ago."),
+                },
             ],
             overlaps: vec![],
             decision,
             history: Timeline(vec![
-                TimelineItem::new(Look::Done, self.when(-240), Words::from(self.second()).and(" asked")),
-                TimelineItem::new(Look::Done, self.when(-238), self.say("first approver and second approver were told by mail")),
+                TimelineItem::new(
+                    Look::Done,
+                    self.when(-240),
+                    Words::from(self.second()).and(" asked"),
+                ),
+                TimelineItem::new(
+                    Look::Done,
+                    self.when(-238),
+                    self.say("first approver and second approver were told by mail"),
+                ),
                 TimelineItem::next("approved or denied"),
             ]),
         }
     }
 
     fn pending(&self) -> RequestState {
-        RequestState::Pending { given: 0, needed: 1, told: vec![self.approver()], lapses: self.when(86_160) }
+        RequestState::Pending {
+            given: 0,
+            needed: 1,
+            told: vec![self.approver()],
+            lapses: self.when(86_160),
+        }
     }
 
     fn requests(&self) -> Vec<(&'static str, String)> {
         let mine = Decision::Mine {
-            durations: vec![self.choice("30", "30 min, as asked", true), self.choice("15", "15 min", false)],
+            durations: vec![
+                self.choice("30", "30 min, as asked", true),
+                self.choice("15", "15 min", false),
+            ],
             typed: String::new(),
             error: None,
         };
         let retry = Decision::Mine {
             durations: vec![self.choice("30", "30 min, as asked", true)],
             typed: self.raw("Use the runbook instead"),
-            error: Some(self.t("The rules of orders-admin changed since this was asked. It must be asked again.")),
+            error: Some(
+                self.t("The rules of orders-admin changed since this was asked. It must be asked again."),
+            ),
         };
-        let not_mine = Decision::NotMine(self.say("You approved it already; it needs another person as well."));
+        let not_mine =
+            Decision::NotMine(self.say("You approved it already; it needs another person as well."));
         let approved = RequestState::Approved {
             by: vec![self.approver()],
             at: self.when(-100),
@@ -380,19 +466,39 @@ impl Sample {
         longer.namespaces.clear();
         longer.overlaps = vec![self.say("orders-admin on prod-us, active for 12 min more")];
         vec![
-            ("request-approve", html(&self.request(self.pending(), false, mine))),
+            (
+                "request-approve",
+                html(&self.request(self.pending(), false, mine)),
+            ),
             ("request-retry", html(&self.request(self.pending(), false, retry))),
             ("request-not-mine", html(&longer)),
             (
                 "request-mine",
-                html(&self.request(self.pending(), true, Decision::NotMine(self.say("You asked for it. Somebody else decides.")))),
+                html(&self.request(
+                    self.pending(),
+                    true,
+                    Decision::NotMine(self.say("You asked for it. Somebody else decides.")),
+                )),
             ),
-            ("request-approved", html(&self.request(approved.clone(), false, Decision::None))),
-            ("request-approved-mine", html(&self.request(approved, true, Decision::None))),
-            ("request-denied", html(&self.request(denied, true, Decision::None))),
+            (
+                "request-approved",
+                html(&self.request(approved.clone(), false, Decision::None)),
+            ),
+            (
+                "request-approved-mine",
+                html(&self.request(approved, true, Decision::None)),
+            ),
+            (
+                "request-denied",
+                html(&self.request(denied, true, Decision::None)),
+            ),
             (
                 "request-withdrawn",
-                html(&self.request(RequestState::Withdrawn { at: self.when(-60) }, false, Decision::None)),
+                html(&self.request(
+                    RequestState::Withdrawn { at: self.when(-60) },
+                    false,
+                    Decision::None,
+                )),
             ),
             (
                 "request-lapsed",
@@ -402,13 +508,41 @@ impl Sample {
     }
 
     fn requests_list(&self, empty: bool) -> RequestsPage {
-        let mut table = Table::new("Requests, newest first", &["State", "Who and what", "Where", "Asked"], "Nobody has asked for access yet.");
+        let mut table = Table::new(
+            "Requests, newest first",
+            &["State", "Who and what", "Where", "Asked"],
+            "Nobody has asked for access yet.",
+        );
         if !empty {
             let rows = [
-                (Look::Live, "active", "on-call engineer: payments-admin", "prod-eu: payments, orders", -1_200),
-                (Look::Wait, "waiting for approval", "second engineer: orders-admin", "prod-us: orders", -240),
-                (Look::Info, "ended", "second engineer: orders-admin", "prod-us: orders", -90_000),
-                (Look::Late, "denied", "second engineer: cluster-reader", "prod-us", -200_000),
+                (
+                    Look::Live,
+                    "active",
+                    "on-call engineer: payments-admin",
+                    "prod-eu: payments, orders",
+                    -1_200,
+                ),
+                (
+                    Look::Wait,
+                    "waiting for approval",
+                    "second engineer: orders-admin",
+                    "prod-us: orders",
+                    -240,
+                ),
+                (
+                    Look::Info,
+                    "ended",
+                    "second engineer: orders-admin",
+                    "prod-us: orders",
+                    -90_000,
+                ),
+                (
+                    Look::Late,
+                    "denied",
+                    "second engineer: cluster-reader",
+                    "prod-us",
+                    -200_000,
+                ),
             ];
             for (look, word, what, place, at) in rows {
                 let mark = matches!(look, Look::Live | Look::Wait).then_some(look);
@@ -460,7 +594,11 @@ impl Sample {
     }
 
     fn approvals(&self, empty: bool) -> ApprovalsPage {
-        let mut decided = Table::new("Decided lately", &["Decision", "What", "When"], "You have decided nothing yet.");
+        let mut decided = Table::new(
+            "Decided lately",
+            &["Decision", "What", "When"],
+            "You have decided nothing yet.",
+        );
         if !empty {
             decided = decided.row(
                 None,
@@ -489,7 +627,8 @@ impl Sample {
     fn step_up(&self) -> StepUpPage {
         StepUpPage {
             shell: self.shell("Sign in again", None),
-            to: Href::new("https://sign-in.test/authorize?prompt=login&nonce=\"><script>").unwrap_or_else(|| Href::path("/step-up/1")),
+            to: Href::new("https://sign-in.test/authorize?prompt=login&nonce=\"><script>")
+                .unwrap_or_else(|| Href::path("/step-up/1")),
             purpose: self.t("approve this request"),
             hash: Some(self.t("51d0a2c49be8137751d0a2c49be8137751d0a2c49be8137751d0a2c49be81377")),
         }
@@ -505,12 +644,20 @@ impl Sample {
         };
         let steps = [
             (Look::Done, "The Secret of this key exists.", 0),
-            (Look::Done, "The token was issued; its issuance came back through audit.", 2),
+            (
+                Look::Done,
+                "The token was issued; its issuance came back through audit.",
+                2,
+            ),
             (Look::Wait, "Its own first use must come back through audit.", 2),
         ];
         let mut page = html(&head);
         for (look, words, after_seconds) in steps {
-            page.push_str(&html(&RevealStep { look, words: self.say(words), after_seconds }));
+            page.push_str(&html(&RevealStep {
+                look,
+                words: self.say(words),
+                after_seconds,
+            }));
         }
         page
     }
@@ -537,7 +684,10 @@ impl Sample {
         };
         vec![
             ("step-up", html(&self.step_up())),
-            ("reveal-waiting", self.reveal_head() + "</ol></section></main></body></html>"),
+            (
+                "reveal-waiting",
+                self.reveal_head() + "</ol></section></main></body></html>",
+            ),
             ("reveal-key", self.reveal_head() + &html(&self.reveal_tail())),
             ("reveal-failed", self.reveal_head() + &html(&failed)),
         ]
@@ -545,7 +695,16 @@ impl Sample {
 
     // --- grant ---
 
-    fn action(&self, at: i64, verb: &str, object: &str, detail: &str, flag: Option<Badge>, status: Option<u16>, look: Option<Look>) -> ActionRow {
+    fn action(
+        &self,
+        at: i64,
+        verb: &str,
+        object: &str,
+        detail: &str,
+        flag: Option<Badge>,
+        status: Option<u16>,
+        look: Option<Look>,
+    ) -> ActionRow {
         ActionRow {
             when: self.when(at).clock(),
             verb: self.t(verb),
@@ -561,14 +720,58 @@ impl Sample {
         let live = !matches!(state, GrantState::Ended { .. });
         let active = matches!(state, GrantState::Active { .. });
         let rows = vec![
-            self.action(-113, "scaled", "payments/web", "2 → 5 replicas", None, Some(200), None),
-            self.action(-200, "exec in", "payments/web-7887-h9g82", "sh -c 'cat /etc/resolv.conf'", Some(self.badge(Look::Wait, "exec, open")), None, Some(Look::Wait)),
-            self.action(-285, "was refused", "payments Secrets", "list", Some(self.badge(Look::Live, "denied")), Some(403), Some(Look::Live)),
-            self.action(-302, "changed", "payments/web", "limits.memory 256Mi → 1Gi", None, Some(200), None),
+            self.action(
+                -113,
+                "scaled",
+                "payments/web",
+                "2 → 5 replicas",
+                None,
+                Some(200),
+                None,
+            ),
+            self.action(
+                -200,
+                "exec in",
+                "payments/web-7887-h9g82",
+                "sh -c 'cat /etc/resolv.conf'",
+                Some(self.badge(Look::Wait, "exec, open")),
+                None,
+                Some(Look::Wait),
+            ),
+            self.action(
+                -285,
+                "was refused",
+                "payments Secrets",
+                "list",
+                Some(self.badge(Look::Live, "denied")),
+                Some(403),
+                Some(Look::Live),
+            ),
+            self.action(
+                -302,
+                "changed",
+                "payments/web",
+                "limits.memory 256Mi → 1Gi",
+                None,
+                Some(200),
+                None,
+            ),
             self.action(-329, "read", "payments Pods", "list ×14", None, Some(200), None),
         ];
-        let counts = Counts { reads: 14, changes: 2, denied: 1, execs: 1, secrets: 0, rights: 0, others: 193 };
-        let shell = if mine && active { self.live_shell("Access", Some(Place::Requests)) } else { self.shell("Access", Some(Place::Requests)) };
+        let counts = Counts {
+            reads: 14,
+            changes: 2,
+            denied: 1,
+            execs: 1,
+            secrets: 0,
+            rights: 0,
+            others: 193,
+        };
+        let shell = if mine && active {
+            self.live_shell("Access", Some(Place::Requests))
+        } else {
+            self.shell("Access", Some(Place::Requests))
+        };
         GrantPage {
             headline: GrantHeadline {
                 shell: shell.clone(),
@@ -589,36 +792,81 @@ impl Sample {
             },
             side: GrantSide {
                 coverage: if empty {
-                    (self.badge(Look::Info, "alive"), self.say("Audit is alive; losses are not countable on this cluster."))
+                    (
+                        self.badge(Look::Info, "alive"),
+                        self.say("Audit is alive; losses are not countable on this cluster."),
+                    )
                 } else {
-                    (self.badge(Look::Done, "212 of 212"), self.say("events that the API server counted are here, as of 4 s ago."))
+                    (
+                        self.badge(Look::Done, "212 of 212"),
+                        self.say("events that the API server counted are here, as of 4 s ago."),
+                    )
                 },
                 streams: if active {
-                    vec![self.say("exec in web-7887-h9g82, 1 min 27 s. It outlives the key: delete its Pod to end it.")]
+                    vec![self.say(
+                        "exec in web-7887-h9g82, 1 min 27 s. It outlives the key: delete its Pod to end it.",
+                    )]
                 } else {
                     vec![]
                 },
-                self_heal: (!empty).then(|| self.say("Argo CD leaves payments/web alone until 03:14, then takes over again by itself.")),
-                notes: if empty { vec![] } else { vec![Note::new(Look::Wait, self.t("The record has a hole."), self.say("3 events were lost 02:14–02:15."))] },
+                self_heal: (!empty).then(|| {
+                    self.say(
+                        "Argo CD leaves payments/web alone until 03:14, then takes over again by itself.",
+                    )
+                }),
+                notes: if empty {
+                    vec![]
+                } else {
+                    vec![Note::new(
+                        Look::Wait,
+                        self.t("The record has a hole."),
+                        self.say("3 events were lost 02:14–02:15."),
+                    )]
+                },
             },
             facts: Facts::default()
                 .with("Who", self.engineer())
-                .with("Approved", Words::from(self.approver()).and(" ").at(self.when(-1_180)))
-                .with("Why", self.prose("Checkout returns 502 since 02:05; scale web out."))
-                .with("Incident", Words::default().link_if_safe(&self.raw("https://tickets.test/INC-4711"), self.t("INC-4711")))
-                .with("Request", Words::default().link(Href::path("/requests/1"), "as it was asked")),
+                .with(
+                    "Approved",
+                    Words::from(self.approver()).and(" ").at(self.when(-1_180)),
+                )
+                .with(
+                    "Why",
+                    self.prose("Checkout returns 502 since 02:05; scale web out."),
+                )
+                .with(
+                    "Incident",
+                    Words::default()
+                        .link_if_safe(&self.raw("https://tickets.test/INC-4711"), self.t("INC-4711")),
+                )
+                .with(
+                    "Request",
+                    Words::default().link(Href::path("/requests/1"), "as it was asked"),
+                ),
             can: GrantCan {
                 reveal: mine && (active || state.is_ready()),
                 done: mine && active,
                 end: !mine && live,
-                shorten: if active { vec![self.choice("15", "15 min", true), self.choice("5", "5 min", false)] } else { vec![] },
+                shorten: if active {
+                    vec![
+                        self.choice("15", "15 min", true),
+                        self.choice("5", "5 min", false),
+                    ]
+                } else {
+                    vec![]
+                },
                 extend: (mine && active).then(|| Href::path("/requests/new?extends=1")),
             },
             error: (!mine).then(|| self.t("Say why you end it.")),
             history: Timeline(vec![
                 TimelineItem::new(Look::Done, self.when(-1_200), "asked"),
-                TimelineItem::new(Look::Done, self.when(-1_180), Words::say("approved by ").person(self.approver())),
-                TimelineItem::new(Look::Live, self.when(-1_128), "the glass was broken").detail("the key's issuance and first use came back after 2.1 s"),
+                TimelineItem::new(
+                    Look::Done,
+                    self.when(-1_180),
+                    Words::say("approved by ").person(self.approver()),
+                ),
+                TimelineItem::new(Look::Live, self.when(-1_128), "the glass was broken")
+                    .detail("the key's issuance and first use came back after 2.1 s"),
                 TimelineItem::next("ended, proved dead"),
             ]),
         }
@@ -632,14 +880,50 @@ impl Sample {
             dead_after: used.then(|| TimeDelta::milliseconds(10_300)),
             follow_up: used.then(|| Href::path("/follow-ups/1")),
         };
-        let ending = |stuck| GrantState::Ending { since: self.when(-190), stuck };
+        let ending = |stuck| GrantState::Ending {
+            since: self.when(-190),
+            stuck,
+        };
         let stuck = self.say("The API server of prod-eu does not answer. 38 tries so far; the last 4 s ago: connection refused.");
         vec![
-            ("grant-provisioning", html(&self.grant(GrantState::Provisioning, true, true))),
-            ("grant-ready", html(&self.grant(GrantState::Ready { lapses: self.when(3_500) }, true, true))),
-            ("grant-issuing", html(&self.grant(GrantState::Issuing, true, true))),
-            ("grant-active", html(&self.grant(GrantState::Active { until: self.when(2_472) }, true, false))),
-            ("grant-active-other", html(&self.grant(GrantState::Active { until: self.when(2_472) }, false, false))),
+            (
+                "grant-provisioning",
+                html(&self.grant(GrantState::Provisioning, true, true)),
+            ),
+            (
+                "grant-ready",
+                html(&self.grant(
+                    GrantState::Ready {
+                        lapses: self.when(3_500),
+                    },
+                    true,
+                    true,
+                )),
+            ),
+            (
+                "grant-issuing",
+                html(&self.grant(GrantState::Issuing, true, true)),
+            ),
+            (
+                "grant-active",
+                html(&self.grant(
+                    GrantState::Active {
+                        until: self.when(2_472),
+                    },
+                    true,
+                    false,
+                )),
+            ),
+            (
+                "grant-active-other",
+                html(&self.grant(
+                    GrantState::Active {
+                        until: self.when(2_472),
+                    },
+                    false,
+                    false,
+                )),
+            ),
             ("grant-ending", html(&self.grant(ending(None), true, false))),
             ("grant-stuck", html(&self.grant(ending(Some(stuck)), true, false))),
             ("grant-ended", html(&self.grant(ended(true), true, false))),
@@ -672,15 +956,31 @@ impl Sample {
 
     fn deadlines(&self, late: bool) -> Vec<DeadlineBar> {
         vec![
-            DeadlineBar { name: "opened".into(), due: self.when(-24_000), met: Some(self.when(-26_400)), used: 40, badge: Badge::new(Look::Done, "met") },
+            DeadlineBar {
+                name: "opened".into(),
+                due: self.when(-24_000),
+                met: Some(self.when(-26_400)),
+                used: 40,
+                badge: Badge::new(Look::Done, "met"),
+            },
             DeadlineBar {
                 name: "merged".into(),
                 due: self.when(if late { -7_200 } else { 11_400 }),
                 met: None,
                 used: if late { 100 } else { 87 },
-                badge: if late { Badge::new(Look::Late, "2 h late") } else { Badge::new(Look::Wait, "due soon") },
+                badge: if late {
+                    Badge::new(Look::Late, "2 h late")
+                } else {
+                    Badge::new(Look::Wait, "due soon")
+                },
             },
-            DeadlineBar { name: "converged".into(), due: self.when(184_000), met: None, used: 29, badge: Badge::new(Look::Info, "on time") },
+            DeadlineBar {
+                name: "converged".into(),
+                due: self.when(184_000),
+                met: None,
+                used: 29,
+                badge: Badge::new(Look::Info, "on time"),
+            },
         ]
     }
 
@@ -690,18 +990,33 @@ impl Sample {
             name: self.t("#214 Bring git up to date after INC-4711"),
             badge,
             seen: self.when(-12),
-            reviews: vec![(self.badge(Look::Info, "does not count"), self.say("on-call engineer approved it: the requester's own word does not count"))],
+            reviews: vec![(
+                self.badge(Look::Info, "does not count"),
+                self.say("on-call engineer approved it: the requester's own word does not count"),
+            )],
             checks: vec![
-                (self.badge(Look::Wait, "waiting"), self.say("breakglass/review: waits for somebody other than the requester")),
-                (self.badge(Look::Done, "passed"), self.say("render: git gives what the cluster has")),
+                (
+                    self.badge(Look::Wait, "waiting"),
+                    self.say("breakglass/review: waits for somebody other than the requester"),
+                ),
+                (
+                    self.badge(Look::Done, "passed"),
+                    self.say("render: git gives what the cluster has"),
+                ),
             ],
         }
     }
 
     fn follow_up(&self, state: FollowUpState, can: FollowUpCan) -> FollowUpPage {
-        let open = matches!(state, FollowUpState::Owed { .. } | FollowUpState::Rejected { .. } | FollowUpState::Merged { .. });
+        let open = matches!(
+            state,
+            FollowUpState::Owed { .. } | FollowUpState::Rejected { .. } | FollowUpState::Merged { .. }
+        );
         let late = matches!(state, FollowUpState::Owed { late: true, .. });
-        let bare = matches!(state, FollowUpState::Capturing { .. } | FollowUpState::NoDrift { .. });
+        let bare = matches!(
+            state,
+            FollowUpState::Capturing { .. } | FollowUpState::NoDrift { .. }
+        );
         let item = ManualItem {
             id: ItemId::new(),
             object: self.t("Secret payments/api-key"),
@@ -715,23 +1030,62 @@ impl Sample {
             shell: self.shell("Follow-up", Some(Place::Sla)),
             id: FollowUpId::new(),
             grant: Href::path(GRANT),
-            about: Words::say("emergency of ").person(self.engineer()).and(", ").at(self.when(-27_000)).and(" · ").strong(self.t("INC-4711")),
-            diffs: if bare { vec![] } else { vec![self.diff(), Diff { object: self.t("ConfigMap payments/flags"), path: None, outcome: Some(self.badge(Look::Wait, "by hand")), ..self.diff() }] },
+            about: Words::say("emergency of ")
+                .person(self.engineer())
+                .and(", ")
+                .at(self.when(-27_000))
+                .and(" · ")
+                .strong(self.t("INC-4711")),
+            diffs: if bare {
+                vec![]
+            } else {
+                vec![
+                    self.diff(),
+                    Diff {
+                        object: self.t("ConfigMap payments/flags"),
+                        path: None,
+                        outcome: Some(self.badge(Look::Wait, "by hand")),
+                        ..self.diff()
+                    },
+                ]
+            },
             items: if bare { vec![] } else { vec![item] },
             pull: match &state {
                 _ if bare => None,
                 FollowUpState::Rejected { .. } => Some(self.pull(self.badge(Look::Late, "closed"))),
-                FollowUpState::Owed { .. } | FollowUpState::Waived { .. } => Some(self.pull(self.badge(Look::Wait, "open"))),
+                FollowUpState::Owed { .. } | FollowUpState::Waived { .. } => {
+                    Some(self.pull(self.badge(Look::Wait, "open")))
+                }
                 _ => Some(self.pull(self.badge(Look::Done, "merged"))),
             },
             deadlines: self.deadlines(late),
-            notes: if open { vec![Note::new(Look::Wait, self.t("Another writer."), self.say("spec.replicas of payments/web is also written by an HPA."))] } else { vec![] },
+            notes: if open {
+                vec![Note::new(
+                    Look::Wait,
+                    self.t("Another writer."),
+                    self.say("spec.replicas of payments/web is also written by an HPA."),
+                )]
+            } else {
+                vec![]
+            },
             can,
             error: can.waive.then(|| self.t("Say why git may stay behind.")),
             history: Timeline(vec![
-                TimelineItem::new(Look::Done, self.when(-27_000), "access, 48 min; refused after 0.1 s, dead after 10.3 s"),
-                TimelineItem::new(Look::Done, self.when(-26_900), "record settled: 212 of 212 events"),
-                TimelineItem::new(Look::Live, self.when(-26_400), Words::say("pull request ").strong(self.t("#214")).and(" opened")),
+                TimelineItem::new(
+                    Look::Done,
+                    self.when(-27_000),
+                    "access, 48 min; refused after 0.1 s, dead after 10.3 s",
+                ),
+                TimelineItem::new(
+                    Look::Done,
+                    self.when(-26_900),
+                    "record settled: 212 of 212 events",
+                ),
+                TimelineItem::new(
+                    Look::Live,
+                    self.when(-26_400),
+                    Words::say("pull request ").strong(self.t("#214")).and(" opened"),
+                ),
                 TimelineItem::next("merged"),
                 TimelineItem::next("git is what the cluster is, self-heal acts"),
             ]),
@@ -741,29 +1095,83 @@ impl Sample {
 
     fn follow_ups(&self) -> Vec<(&'static str, String)> {
         let none = FollowUpCan::default();
-        let waive = FollowUpCan { waive: true, review: true, ..none };
-        let choose = FollowUpCan { revert: true, explain: true, ..none };
+        let waive = FollowUpCan {
+            waive: true,
+            review: true,
+            ..none
+        };
+        let choose = FollowUpCan {
+            revert: true,
+            explain: true,
+            ..none
+        };
         let review = FollowUpCan { review: true, ..none };
         let owed = |late: bool| FollowUpState::Owed {
             waits: self.say("a review by somebody else"),
             by: self.when(if late { -7_200 } else { 11_400 }),
             late,
         };
-        let merged = |late| FollowUpState::Merged { waits: self.say("Argo CD to sync payments/web"), by: self.when(100), late };
+        let merged = |late| FollowUpState::Merged {
+            waits: self.say("Argo CD to sync payments/web"),
+            by: self.when(100),
+            late,
+        };
         let cases: Vec<(&'static str, FollowUpState, FollowUpCan)> = vec![
-            ("follow-up-capturing", FollowUpState::Capturing { waits: self.say("the last events: the API server counted 212, 209 are here") }, none),
-            ("follow-up-no-drift", FollowUpState::NoDrift { review_by: None }, none),
-            ("follow-up-no-drift-review", FollowUpState::NoDrift { review_by: Some(self.when(11_400)) }, review),
+            (
+                "follow-up-capturing",
+                FollowUpState::Capturing {
+                    waits: self.say("the last events: the API server counted 212, 209 are here"),
+                },
+                none,
+            ),
+            (
+                "follow-up-no-drift",
+                FollowUpState::NoDrift { review_by: None },
+                none,
+            ),
+            (
+                "follow-up-no-drift-review",
+                FollowUpState::NoDrift {
+                    review_by: Some(self.when(11_400)),
+                },
+                review,
+            ),
             ("follow-up-owed", owed(false), none),
             ("follow-up-late", owed(true), waive),
             ("follow-up-merged", merged(false), none),
             ("follow-up-merged-late", merged(true), none),
-            ("follow-up-converged", FollowUpState::Converged { at: self.when(-60) }, none),
-            ("follow-up-rejected", FollowUpState::Rejected { by: self.t("a reviewer"), at: self.when(-60) }, choose),
-            ("follow-up-reverted", FollowUpState::Reverted { at: self.when(-60) }, none),
-            ("follow-up-waived", FollowUpState::Waived { by: self.compliance(), at: self.when(-60), reason: self.prose("The namespace is removed next week.") }, none),
+            (
+                "follow-up-converged",
+                FollowUpState::Converged { at: self.when(-60) },
+                none,
+            ),
+            (
+                "follow-up-rejected",
+                FollowUpState::Rejected {
+                    by: self.t("a reviewer"),
+                    at: self.when(-60),
+                },
+                choose,
+            ),
+            (
+                "follow-up-reverted",
+                FollowUpState::Reverted { at: self.when(-60) },
+                none,
+            ),
+            (
+                "follow-up-waived",
+                FollowUpState::Waived {
+                    by: self.compliance(),
+                    at: self.when(-60),
+                    reason: self.prose("The namespace is removed next week."),
+                },
+                none,
+            ),
         ];
-        cases.into_iter().map(|(name, state, can)| (name, html(&self.follow_up(state, can)))).collect()
+        cases
+            .into_iter()
+            .map(|(name, state, can)| (name, html(&self.follow_up(state, can))))
+            .collect()
     }
 
     // --- feed, sla, ledger, clusters, policy ---
@@ -781,13 +1189,42 @@ impl Sample {
     }
 
     fn feed(&self, empty: bool) -> FeedPage {
-        let mut ended = self.entry(Look::Info, "ended", -90_000, "The access of second engineer to prod-us is dead, 10.3 s after its end", "orders-admin in orders · 3 changes");
+        let mut ended = self.entry(
+            Look::Info,
+            "ended",
+            -90_000,
+            "The access of second engineer to prod-us is dead, 10.3 s after its end",
+            "orders-admin in orders · 3 changes",
+        );
         ended.review = Some(Href::path("/follow-ups/1/review"));
-        let mut reviewed = self.entry(Look::Done, "converged", -100_000, "Emergency INC-4701 is closed: git is what the cluster is, after 5 h 12 min", "pull request #209");
-        reviewed.reviewed = Some(Words::say("reviewed by ").person(self.compliance()).and(": ").and(self.t("Looked at every action; fine.")));
+        let mut reviewed = self.entry(
+            Look::Done,
+            "converged",
+            -100_000,
+            "Emergency INC-4701 is closed: git is what the cluster is, after 5 h 12 min",
+            "pull request #209",
+        );
+        reviewed.reviewed = Some(
+            Words::say("reviewed by ")
+                .person(self.compliance())
+                .and(": ")
+                .and(self.t("Looked at every action; fine.")),
+        );
         let pinned = vec![
-            self.entry(Look::Wait, "finding", -1_440, "A change without a grant: ConfigMap orders/flags by group release-managers from 10.4.2.7", "attach it to a request, or say why it was expected"),
-            self.entry(Look::Wait, "not delivered", -2_100, "Mail about INC-4709 to compliance could not be delivered, 5 tries", "550 mailbox full"),
+            self.entry(
+                Look::Wait,
+                "finding",
+                -1_440,
+                "A change without a grant: ConfigMap orders/flags by group release-managers from 10.4.2.7",
+                "attach it to a request, or say why it was expected",
+            ),
+            self.entry(
+                Look::Wait,
+                "not delivered",
+                -2_100,
+                "Mail about INC-4709 to compliance could not be delivered, 5 tries",
+                "550 mailbox full",
+            ),
         ];
         FeedPage {
             shell: self.shell("Compliance feed", Some(Place::Feed)),
@@ -800,7 +1237,11 @@ impl Sample {
                 vec![self.entry(Look::Live, "active", -1_128, "on-call engineer broke the glass on prod-eu: payments-admin in payments, orders, until 03:14", "approved by first approver · INC-4711"), ended, reviewed]
             },
             filters: if empty { vec![] } else { self.filters() },
-            query: if empty { String::new() } else { "?team=payments".to_owned() },
+            query: if empty {
+                String::new()
+            } else {
+                "?team=payments".to_owned()
+            },
             can_review: true,
             pager: self.pager(empty),
         }
@@ -814,20 +1255,67 @@ impl Sample {
             href: Href::path("/requests?state=owed"),
             look,
         };
-        let mut owed = Table::new("Owed now, worst first", &["Debt", "Owner", "Waits for", "#Due"], "Nothing is owed. Git is what the clusters are.");
-        let mut weeks = Table::new("By week", &["Week", "#Opened", "#Closed in time", "#Closed late"], "No emergency in this time.");
-        let mut teams = Table::new("By team", &["Team", "#Emergencies", "#Open", "#Late", "#Time to git, median"], "No emergency in this time.");
+        let mut owed = Table::new(
+            "Owed now, worst first",
+            &["Debt", "Owner", "Waits for", "#Due"],
+            "Nothing is owed. Git is what the clusters are.",
+        );
+        let mut weeks = Table::new(
+            "By week",
+            &["Week", "#Opened", "#Closed in time", "#Closed late"],
+            "No emergency in this time.",
+        );
+        let mut teams = Table::new(
+            "By team",
+            &["Team", "#Emergencies", "#Open", "#Late", "#Time to git, median"],
+            "No emergency in this time.",
+        );
         let link = |text: &str| Words::default().link(Href::path("/follow-ups/1"), self.t(text));
         if !empty {
             owed = owed
-                .row(Some(Look::Late), vec![link("orders: 1 object · #207"), self.say("team orders"), self.say("review"), Words::from(self.badge(Look::Late, "2 h late"))])
-                .row(Some(Look::Wait), vec![link("payments/web: 2 objects · #214"), self.say("team payments"), self.say("review"), self.say("3 h 10 min")])
-                .row(None, vec![link("search: 1 object · #215"), self.say("team search"), self.say("sync"), self.say("21 h")]);
+                .row(
+                    Some(Look::Late),
+                    vec![
+                        link("orders: 1 object · #207"),
+                        self.say("team orders"),
+                        self.say("review"),
+                        Words::from(self.badge(Look::Late, "2 h late")),
+                    ],
+                )
+                .row(
+                    Some(Look::Wait),
+                    vec![
+                        link("payments/web: 2 objects · #214"),
+                        self.say("team payments"),
+                        self.say("review"),
+                        self.say("3 h 10 min"),
+                    ],
+                )
+                .row(
+                    None,
+                    vec![
+                        link("search: 1 object · #215"),
+                        self.say("team search"),
+                        self.say("sync"),
+                        self.say("21 h"),
+                    ],
+                );
             for week in 39..47 {
-                weeks = weeks.row(None, vec![self.say(&format!("2026 W{week}")), link("6"), link("5"), link("1")]);
+                weeks = weeks.row(
+                    None,
+                    vec![
+                        self.say(&format!("2026 W{week}")),
+                        link("6"),
+                        link("5"),
+                        link("1"),
+                    ],
+                );
             }
             for team in ["payments", "orders", "search"] {
-                teams = teams.row(None, vec![self.say(team), link("12"), link("1"), link("0"), self.say("4 h")]);
+                teams = teams.row(
+                    None,
+                    vec![self.say(team), link("12"), link("1"), link("0"), self.say("4 h")],
+                );
             }
         }
         SlaPage {
@@ -836,8 +1324,18 @@ impl Sample {
             late: usize::from(!empty),
             filters: self.filters(),
             figures: vec![
-                figure("open now", if empty { "0" } else { "3" }, "oldest 26 h", (!empty).then_some(Look::Wait)),
-                figure("late", if empty { "0" } else { "1" }, "team orders", (!empty).then_some(Look::Late)),
+                figure(
+                    "open now",
+                    if empty { "0" } else { "3" },
+                    "oldest 26 h",
+                    (!empty).then_some(Look::Wait),
+                ),
+                figure(
+                    "late",
+                    if empty { "0" } else { "1" },
+                    "team orders",
+                    (!empty).then_some(Look::Late),
+                ),
                 figure("time to git, median · p90", "4 h · 19 h", "was 6 h · 31 h", None),
                 figure("emergencies with no drift", "38 %", "14 of 37", None),
             ],
@@ -855,10 +1353,30 @@ impl Sample {
     }
 
     fn ledger(&self, gap: bool) -> LedgerPage {
-        let mut entries = Table::new("Entries, newest first", &["#Number", "Time", "Kind", "In words"], "The ledger is empty.");
+        let mut entries = Table::new(
+            "Entries, newest first",
+            &["#Number", "Time", "Kind", "In words"],
+            "The ledger is empty.",
+        );
         if gap {
-            for (i, kind, words) in [(4_812_336, "audit-event", "on-call engineer scaled payments/web"), (4_812_335, "credential-issued", "a key of on-call engineer was shown"), (4_812_334, "gap", "stage: events may be missing")] {
-                entries = entries.row(None, vec![Words::default().link(Href::path(format!("/ledger/entries/{i}")), i.to_string()), Words::from(self.when(-i64::from(4_812_400 - i)).clock()), Words::default().code(self.t(kind)), self.say(words)]);
+            for (i, kind, words) in [
+                (4_812_336, "audit-event", "on-call engineer scaled payments/web"),
+                (
+                    4_812_335,
+                    "credential-issued",
+                    "a key of on-call engineer was shown",
+                ),
+                (4_812_334, "gap", "stage: events may be missing"),
+            ] {
+                entries = entries.row(
+                    None,
+                    vec![
+                        Words::default().link(Href::path(format!("/ledger/entries/{i}")), i.to_string()),
+                        Words::from(self.when(-i64::from(4_812_400 - i)).clock()),
+                        Words::default().code(self.t(kind)),
+                        self.say(words),
+                    ],
+                );
             }
         }
         LedgerPage {
@@ -906,7 +1424,10 @@ impl Sample {
     fn clusters(&self, empty: bool) -> ClustersPage {
         let facts = |delay: &str| {
             Facts::default()
-                .with("Reachable", Words::say("yes, asked ").at(self.when(-2).relative_only()))
+                .with(
+                    "Reachable",
+                    Words::say("yes, asked ").at(self.when(-2).relative_only()),
+                )
                 .with("Audit delay", self.say(delay))
                 .with("Last canary", Words::from(self.when(-8)))
                 .with("Coverage", self.say("every event counted is here"))
@@ -943,7 +1464,11 @@ impl Sample {
                 .with("Approvals", self.say("1 of platform-leads"))
                 .with("Sign-in", self.say("not older than 5 min"))
                 .with("Deadlines", self.say("opened 1 h, merged 24 h, converged 72 h")),
-            may: vec![self.say("read everything but Secrets"), self.say("change workloads and configuration"), self.say("exec, port-forward")],
+            may: vec![
+                self.say("read everything but Secrets"),
+                self.say("change workloads and configuration"),
+                self.say("exec, port-forward"),
+            ],
             rules: vec![self.t("apps deployments get list watch patch update")],
             digest: self.t("9f2c71ab04d5e6f7"),
         };
@@ -951,7 +1476,13 @@ impl Sample {
             shell: self.shell("Policy", Some(Place::Policy)),
             digest: self.t("51d0a2c49be81377"),
             since: self.when(-500_000),
-            profiles: vec![profile("payments-admin", "For payments in an emergency: workloads and configuration."), profile("orders-admin", "The same for orders.")],
+            profiles: vec![
+                profile(
+                    "payments-admin",
+                    "For payments in an emergency: workloads and configuration.",
+                ),
+                profile("orders-admin", "The same for orders."),
+            ],
             people: Facts::default()
                 .with("Approvers", self.say("group platform-leads"))
                 .with("Compliance", self.say("group compliance"))
@@ -961,7 +1492,9 @@ impl Sample {
                 profiles: vec![self.choice("orders-admin", "orders-admin", true)],
                 clusters: vec![self.choice("prod-us", "prod-us", true)],
                 namespace: self.raw("orders"),
-                error: answer.is_none().then(|| self.t("Nobody of that name has signed in.")),
+                error: answer
+                    .is_none()
+                    .then(|| self.t("Nobody of that name has signed in.")),
             },
             answer,
         }
@@ -973,36 +1506,111 @@ impl Sample {
         let refusals = [
             ("refused-groups", SignInRefusal::GroupsOverage),
             ("refused-no-role", SignInRefusal::NoRole),
-            ("refused-claim", SignInRefusal::ClaimMissing(self.t("employee_id"))),
+            (
+                "refused-claim",
+                SignInRefusal::ClaimMissing(self.t("employee_id")),
+            ),
             ("refused-not-fresh", SignInRefusal::NotFresh),
             ("refused-other-person", SignInRefusal::OtherPerson),
-            ("refused-provider", SignInRefusal::Provider(self.prose("access_denied: the user said no"))),
+            (
+                "refused-provider",
+                SignInRefusal::Provider(self.prose("access_denied: the user said no")),
+            ),
             ("refused-stale", SignInRefusal::Stale),
         ];
         let mut pages: Vec<(&'static str, String)> = refusals
             .into_iter()
             .map(|(name, why)| {
-                let page = SignInRefusedPage { shell: self.out_shell("Not signed in"), why, sign_in: Href::path("/sign-in"), request_id: self.t("0193f2a0-77aa") };
+                let page = SignInRefusedPage {
+                    shell: self.out_shell("Not signed in"),
+                    why,
+                    sign_in: Href::path("/sign-in"),
+                    request_id: self.t("0193f2a0-77aa"),
+                };
                 (name, html(&page))
             })
             .collect();
-        pages.push(("signed-out", html(&SignedOutPage { shell: self.out_shell("Sign in"), sign_in: Href::path("/sign-in?to=%2Frequests"), provider: self.t("the company sign-in"), why: Some(self.t("Your session is over: nothing was done for 30 min.")) })));
-        pages.push(("not-found", html(&NotFoundPage { shell: self.shell("Not found", None) })));
-        pages.push(("forbidden", html(&ForbiddenPage { shell: self.shell("Not for you", None), why: self.say("Only compliance may let a debt go, and nobody who asked for or approved the access.") })));
-        pages.push(("conflict", html(&ConflictPage { shell: self.shell("Too late", None), what: Words::from(self.second()).and(" withdrew the request ").at(self.when(-2)).and("."), href: Href::path("/requests/1") })));
+        pages.push((
+            "signed-out",
+            html(&SignedOutPage {
+                shell: self.out_shell("Sign in"),
+                sign_in: Href::path("/sign-in?to=%2Frequests"),
+                provider: self.t("the company sign-in"),
+                why: Some(self.t("Your session is over: nothing was done for 30 min.")),
+            }),
+        ));
+        pages.push((
+            "not-found",
+            html(&NotFoundPage {
+                shell: self.shell("Not found", None),
+            }),
+        ));
+        pages.push((
+            "forbidden",
+            html(&ForbiddenPage {
+                shell: self.shell("Not for you", None),
+                why: self.say(
+                    "Only compliance may let a debt go, and nobody who asked for or approved the access.",
+                ),
+            }),
+        ));
+        pages.push((
+            "conflict",
+            html(&ConflictPage {
+                shell: self.shell("Too late", None),
+                what: Words::from(self.second())
+                    .and(" withdrew the request ")
+                    .at(self.when(-2))
+                    .and("."),
+                href: Href::path("/requests/1"),
+            }),
+        ));
         for (name, unchanged) in [("error", true), ("error-unsure", false)] {
-            pages.push((name, html(&ErrorPage { shell: self.live_shell("That did not work", None), what: self.t("The ledger could not be written, so nothing may change."), request_id: self.t("0193f2a0-77aa"), unchanged })));
+            pages.push((
+                name,
+                html(&ErrorPage {
+                    shell: self.live_shell("That did not work", None),
+                    what: self.t("The ledger could not be written, so nothing may change."),
+                    request_id: self.t("0193f2a0-77aa"),
+                    unchanged,
+                }),
+            ));
         }
         let zones = ["UTC", "Europe/Berlin", "America/New_York"];
-        pages.push(("zone", html(&ZonePage { shell: self.shell("Zone", None), zones: zones.iter().map(|zone| Choice::new(*zone, *zone, false)).collect() })));
-        pages.push(("feed-new", format!("<!doctype html>{}", html(&FeedNew { count: 3 }))));
+        pages.push((
+            "zone",
+            html(&ZonePage {
+                shell: self.shell("Zone", None),
+                zones: zones
+                    .iter()
+                    .map(|zone| Choice::new(*zone, *zone, false))
+                    .collect(),
+            }),
+        ));
+        pages.push((
+            "feed-new",
+            format!("<!doctype html>{}", html(&FeedNew { count: 3 })),
+        ));
         pages
     }
 
     /// Every page in every state, by name.
     pub fn all(&self) -> Vec<(&'static str, String)> {
-        let nobody = Preview { verdict: Verdict::Nobody, approvers: vec![], reasons: vec![Reason { allows: false, words: self.say("Every approver is in team payments, as you are.") }], overlaps: vec![] };
-        let at_once = Preview { verdict: Verdict::AtOnce, approvers: vec![], reasons: vec![], overlaps: vec![] };
+        let nobody = Preview {
+            verdict: Verdict::Nobody,
+            approvers: vec![],
+            reasons: vec![Reason {
+                allows: false,
+                words: self.say("Every approver is in team payments, as you are."),
+            }],
+            overlaps: vec![],
+        };
+        let at_once = Preview {
+            verdict: Verdict::AtOnce,
+            approvers: vec![],
+            reasons: vec![],
+            overlaps: vec![],
+        };
         let mut form_nobody = self.form(false);
         form_nobody.preview = nobody;
         let mut pages = vec![
@@ -1046,7 +1654,10 @@ fn html(page: &impl Template) -> String {
 
 #[test]
 fn every_page_is_there_to_be_looked_at() {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target").into(), std::path::PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || concat!(env!("CARGO_MANIFEST_DIR"), "/target").into(),
+        std::path::PathBuf::from,
+    );
     let pages = target.join("pages");
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
     std::fs::create_dir_all(pages.join("static")).unwrap();
@@ -1062,5 +1673,8 @@ fn every_page_is_there_to_be_looked_at() {
 }
 
 fn hostile() -> String {
-    format!("\"><script>alert(1)</script>'`{{{{7*7}}}}\u{202e}\u{200b}\n{}", "W".repeat(1 << 20))
+    format!(
+        "\"><script>alert(1)</script>'`{{{{7*7}}}}\u{202e}\u{200b}\n{}",
+        "W".repeat(1 << 20)
+    )
 }

@@ -152,7 +152,12 @@ impl Shell {
     /// A moment, to be shown on this page.
     #[must_use]
     pub fn when(&self, at: Time) -> When {
-        When { at, now: self.now, tz: self.tz, shown: Shown::Full }
+        When {
+            at,
+            now: self.now,
+            tz: self.tz,
+            shown: Shown::Full,
+        }
     }
 
     /// For the script: the server's time, RFC 3339.

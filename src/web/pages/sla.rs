@@ -39,7 +39,11 @@ impl SlaPage {
             (0, _) => "Nothing is owed to git.".to_owned(),
             (open, 0) => format!("{} open, none is late.", count(open, "debt is", "debts are")),
             (open, late) => {
-                format!("{} open, {late} {} late.", count(open, "debt is", "debts are"), if late == 1 { "is" } else { "are" })
+                format!(
+                    "{} open, {late} {} late.",
+                    count(open, "debt is", "debts are"),
+                    if late == 1 { "is" } else { "are" }
+                )
             }
         }
     }

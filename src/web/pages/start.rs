@@ -29,10 +29,16 @@ impl StartPage {
     pub fn needs(&self) -> Option<String> {
         let mut needs = Vec::new();
         if !self.waiting.is_empty() {
-            needs.push(format!("{} for your decision", count(self.waiting.len(), "request waits", "requests wait")));
+            needs.push(format!(
+                "{} for your decision",
+                count(self.waiting.len(), "request waits", "requests wait")
+            ));
         }
         if !self.owed.is_empty() {
-            needs.push(format!("you owe git {}", count(self.owed.len(), "follow-up", "follow-ups")));
+            needs.push(format!(
+                "you owe git {}",
+                count(self.owed.len(), "follow-up", "follow-ups")
+            ));
         }
         (!needs.is_empty()).then(|| needs.join("; "))
     }

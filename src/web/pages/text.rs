@@ -34,7 +34,11 @@ impl Text {
                 c => clean.push(c),
             }
         }
-        Self { clean, shown, total: text.chars().count() }
+        Self {
+            clean,
+            shown,
+            total: text.chars().count(),
+        }
     }
 
     /// Text of several lines (a reason, a command, a refusal): shown up to 4,000 characters.
@@ -142,7 +146,10 @@ impl Href {
     #[must_use]
     pub fn path(path: impl Into<String>) -> Self {
         let path = path.into();
-        assert!(path.starts_with('/') && !path.starts_with("//"), "{path:?} is no path of this service");
+        assert!(
+            path.starts_with('/') && !path.starts_with("//"),
+            "{path:?} is no path of this service"
+        );
         Self(path)
     }
 }
@@ -173,7 +180,11 @@ mod tests {
         let text = Text::from("\"x".repeat(500_000)).to_string();
         assert!(text.len() < 6_000, "{}", text.len());
         assert!(text.contains("(1000000 characters)"));
-        assert_eq!(text.matches('"').count(), 4, "only the quotes of the two attributes");
+        assert_eq!(
+            text.matches('"').count(),
+            4,
+            "only the quotes of the two attributes"
+        );
     }
 
     #[test]
@@ -184,11 +195,21 @@ mod tests {
 
     #[test]
     fn only_our_paths_and_web_addresses_are_followed() {
-        for good in ["/grants/1", "https://forge.test/pr/1", "http://tickets.test/INC-4711"] {
+        for good in [
+            "/grants/1",
+            "https://forge.test/pr/1",
+            "http://tickets.test/INC-4711",
+        ] {
             assert!(Href::new(good).is_some(), "{good}");
         }
-        for bad in ["javascript:alert(1)", "//evil.test", "/\\evil.test", "data:text/html,x", "INC-4711", "/a\nb"]
-        {
+        for bad in [
+            "javascript:alert(1)",
+            "//evil.test",
+            "/\\evil.test",
+            "data:text/html,x",
+            "INC-4711",
+            "/a\nb",
+        ] {
             assert!(Href::new(bad).is_none(), "{bad}");
         }
     }

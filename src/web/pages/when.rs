@@ -1,8 +1,8 @@
 //! Times as people read them: how long from now, on the clock of the reader, and in UTC.
 
 use crate::clock::Time;
-use askama::filters::HtmlSafe;
 use askama::Template;
+use askama::filters::HtmlSafe;
 use chrono::{Datelike, TimeDelta};
 use chrono_tz::Tz;
 
@@ -37,13 +37,19 @@ impl When {
     /// The same moment with seconds and without "ago".
     #[must_use]
     pub fn clock(self) -> Self {
-        Self { shown: Shown::Clock, ..self }
+        Self {
+            shown: Shown::Clock,
+            ..self
+        }
     }
 
     /// The same moment as "4 min ago" alone.
     #[must_use]
     pub fn relative_only(self) -> Self {
-        Self { shown: Shown::Relative, ..self }
+        Self {
+            shown: Shown::Relative,
+            ..self
+        }
     }
 
     /// For the `datetime` attribute, and for the script: RFC 3339 in UTC.
@@ -87,7 +93,10 @@ impl When {
         if self.reads_utc() {
             return utc.to_string();
         }
-        format!("{} · {utc}", self.at.with_timezone(&self.tz).format("%a %-d %b %Y %H:%M:%S %Z"))
+        format!(
+            "{} · {utc}",
+            self.at.with_timezone(&self.tz).format("%a %-d %b %Y %H:%M:%S %Z")
+        )
     }
 
     fn reads_utc(&self) -> bool {
@@ -116,7 +125,11 @@ pub fn lasting(step: TimeDelta) -> String {
     let s = step.num_seconds().max(0);
     let (d, h, m) = (s / 86_400, s / 3_600 % 24, s / 60 % 60);
     let two = |big: i64, big_unit: &str, small: i64, small_unit: &str| {
-        if small == 0 { format!("{big} {big_unit}") } else { format!("{big} {big_unit} {small} {small_unit}") }
+        if small == 0 {
+            format!("{big} {big_unit}")
+        } else {
+            format!("{big} {big_unit} {small} {small_unit}")
+        }
     };
     if d > 0 {
         two(d, "d", h, "h")
@@ -133,7 +146,11 @@ pub fn lasting(step: TimeDelta) -> String {
 #[must_use]
 pub fn rough(step: TimeDelta) -> String {
     let s = step.num_seconds();
-    lasting(if (60..3_600).contains(&s) { TimeDelta::minutes(s / 60) } else { step })
+    lasting(if (60..3_600).contains(&s) {
+        TimeDelta::minutes(s / 60)
+    } else {
+        step
+    })
 }
 
 #[cfg(test)]
@@ -142,15 +159,26 @@ mod tests {
 
     fn when(at: &str, tz: Tz) -> When {
         let now = "2026-11-19T01:15:04Z".parse().unwrap();
-        When { at: at.parse().unwrap(), now, tz, shown: Shown::Full }
+        When {
+            at: at.parse().unwrap(),
+            now,
+            tz,
+            shown: Shown::Full,
+        }
     }
 
     #[test]
     fn a_time_of_today_is_a_clock_with_utc_beside_it() {
         let w = when("2026-11-19T01:11:04Z", Tz::Europe__Berlin);
-        assert_eq!((w.local().as_str(), w.utc().unwrap().as_str()), ("02:11", "01:11 UTC"));
+        assert_eq!(
+            (w.local().as_str(), w.utc().unwrap().as_str()),
+            ("02:11", "01:11 UTC")
+        );
         assert_eq!(w.relative(), "4 min ago");
-        assert_eq!(w.title(), "Thu 19 Nov 2026 02:11:04 CET · Thu 19 Nov 2026 01:11:04 UTC");
+        assert_eq!(
+            w.title(),
+            "Thu 19 Nov 2026 02:11:04 CET · Thu 19 Nov 2026 01:11:04 UTC"
+        );
         assert_eq!(w.clock().local(), "02:11:04");
     }
 
@@ -164,13 +192,27 @@ mod tests {
     fn another_day_is_named_by_the_readers_calendar() {
         // 23:30 UTC is already the next day in Berlin, which is today there.
         assert_eq!(when("2026-11-18T23:30:00Z", Tz::Europe__Berlin).local(), "00:30");
-        assert_eq!(when("2026-11-18T23:30:00Z", Tz::UTC).local(), "Wed 18 Nov 23:30 UTC");
-        assert_eq!(when("2025-11-18T23:30:00Z", Tz::UTC).local(), "18 Nov 2025 23:30 UTC");
+        assert_eq!(
+            when("2026-11-18T23:30:00Z", Tz::UTC).local(),
+            "Wed 18 Nov 23:30 UTC"
+        );
+        assert_eq!(
+            when("2025-11-18T23:30:00Z", Tz::UTC).local(),
+            "18 Nov 2025 23:30 UTC"
+        );
     }
 
     #[test]
     fn lengths_have_two_units_at_most() {
-        for (seconds, words) in [(0, "0 s"), (-5, "0 s"), (59, "59 s"), (2_472, "41 min 12 s"), (3_600, "1 h"), (11_400, "3 h 10 min"), (187_200, "2 d 4 h")] {
+        for (seconds, words) in [
+            (0, "0 s"),
+            (-5, "0 s"),
+            (59, "59 s"),
+            (2_472, "41 min 12 s"),
+            (3_600, "1 h"),
+            (11_400, "3 h 10 min"),
+            (187_200, "2 d 4 h"),
+        ] {
             assert_eq!(lasting(TimeDelta::seconds(seconds)), words);
         }
         assert_eq!(rough(TimeDelta::seconds(2_472)), "41 min");
