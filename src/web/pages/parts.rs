@@ -134,7 +134,7 @@ impl HtmlSafe for Words {}
 impl Words {
     /// Begins a sentence.
     pub fn say(text: impl Into<Text>) -> Self {
-        Self(vec![Piece::Plain(text.into())])
+        Self(vec![Piece::Plain(text.into().sentence())])
     }
 
     fn with(mut self, piece: Piece) -> Self {
@@ -145,7 +145,7 @@ impl Words {
     /// Goes on.
     #[must_use]
     pub fn and(self, text: impl Into<Text>) -> Self {
-        self.with(Piece::Plain(text.into()))
+        self.with(Piece::Plain(text.into().sentence()))
     }
 
     /// What the sentence is about.
