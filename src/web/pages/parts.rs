@@ -151,19 +151,19 @@ impl Words {
     /// What the sentence is about.
     #[must_use]
     pub fn strong(self, text: impl Into<Text>) -> Self {
-        self.with(Piece::Strong(text.into()))
+        self.with(Piece::Strong(text.into().sentence()))
     }
 
     /// Something a machine reads.
     #[must_use]
     pub fn code(self, text: impl Into<Text>) -> Self {
-        self.with(Piece::Code(text.into()))
+        self.with(Piece::Code(text.into().sentence()))
     }
 
     /// A link to one of our own pages.
     #[must_use]
     pub fn link(self, to: Href, text: impl Into<Text>) -> Self {
-        self.with(Piece::Link(to, text.into()))
+        self.with(Piece::Link(to, text.into().sentence()))
     }
 
     /// A link to an address somebody typed: followed only when [`Href::new`] allows it, else shown.

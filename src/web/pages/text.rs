@@ -7,10 +7,9 @@ use std::fmt;
 
 /// The most characters kept of any foreign text; the rest is only counted.
 const KEPT: usize = 4_000;
-/// The characters of a [`Text::from`] shown before it is cut (the longest name Kubernetes allows
-/// has 253); more of what is kept is its title.
-const SHOWN: usize = 260;
-/// The characters shown of a text that stands in a sentence.
+/// The characters of a [`Text::from`] shown before it is cut; more of what is kept is its title.
+const SHOWN: usize = 120;
+/// The characters shown of a text in a sentence: more than the longest name Kubernetes allows (253).
 const SENTENCE: usize = 600;
 
 /// Foreign text, cleaned and bounded. Written into a template it escapes itself; when it is longer
