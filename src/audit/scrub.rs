@@ -81,7 +81,7 @@ pub(super) static P: LazyLock<Patterns> = LazyLock::new(|| Patterns {
     assigned: regex(r#"([A-Za-z0-9_][A-Za-z0-9_.\-/]*)((?:\\*["'])?\s*(?::=|=>|=|:)\s*)"#),
     option: regex(r"(?:^|[\s'\x22])--?([A-Za-z0-9][A-Za-z0-9_.\-]*)(\s+)"),
     program: regex(&format!(r"\b{PROGRAMS}\b[^|;&\n]*")),
-    short: regex(r"(\s-[A-Za-z]*[pauw](?:\s+|=)?)((?:[^\s'\x22]|'[^']*'?|\x22[^\x22]*\x22?)+)"),
+    short: regex(r"(\s-[A-Za-z]*?[pauw](?:\s+|=)?)((?:[^\s'\x22]|'[^']*'?|\x22[^\x22]*\x22?)+)"),
     program_name: regex(&format!("^{PROGRAMS}$")),
     userinfo: regex(r#"([A-Za-z][A-Za-z0-9+.\-]*://[^\s/:@'"]*:)[^\s/'"]+@"#),
     manifest: regex(r#"(?m)^[\s\-]*["']?kind["']?\s*:\s*["']?(?i:secret)(?:list)?["']?\s*(?:#.*)?$"#),

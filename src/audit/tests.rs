@@ -731,3 +731,57 @@ proptest! {
         prop_assert!(!found.quarantined.is_empty());
     }
 }
+
+/// Captured from kube-apiserver 1.36.3 with the recommended policy, driven by kubectl 1.36.3.
+const REAL: &[u8] = include_bytes!("../../tests/fixtures/audit/kubectl-1.36.json");
+
+#[test]
+fn what_a_real_api_server_sends_is_read_as_what_was_done() {
+    let issued: Value = serde_json::from_slice(REAL).unwrap();
+    let id = issued["items"][0]["annotations"]["authentication.kubernetes.io/issued-credential-id"]
+        .as_str()
+        .unwrap();
+    let mut known = lookup();
+    known.broker = "breakglass-broker".into();
+    known.grants.get_mut("bg-1").unwrap().credentials = vec![id.into()];
+    let found = digest_batch("prod", REAL, &known, now());
+    assert!(
+        found.quarantined.is_empty() && found.alarms.is_empty(),
+        "{:?} {:?}",
+        found.quarantined,
+        found.alarms
+    );
+    assert!(found.issuances[0].known && found.issuances[0].code == Some(201));
+    assert_eq!(found.first_uses[0].namespace.as_deref(), Some("payments"));
+    assert!(found.first_uses[0].rules.as_ref().unwrap()["resourceRules"].is_array());
+    let said: Vec<&str> = found
+        .kept
+        .iter()
+        .filter(|a| a.class != Class::Read)
+        .map(|a| a.words.text.as_str())
+        .collect();
+    let exec =
+        "failed: exec in Pod payments/web-1 (answer 404, sh -c 'mysql -p[redacted] db; ls', container web";
+    assert_eq!(
+        said,
+        [
+            "scaled Deployment payments/web to 5 replicas (0 running then)",
+            "changed Deployment payments/web: limits.memory = 1Gi",
+            "changed Deployment payments/web: env.DB_PASSWORD = [redacted], env.LOG = debug",
+            "restarted Deployment payments/web",
+            "read Secret payments/db",
+            "listed Secret payments",
+            "tried as a dry run: delete Deployment payments/web (nothing was stored)",
+            "changed Deployment payments/web: replace /spec/replicas = 3",
+            &format!("{exec})"),
+            &format!("{exec}, ended)"),
+            &format!("{exec})"),
+            &format!("{exec}, ended)"),
+            "put a debug container into Pod payments/web-1: busybox",
+            "was refused: list ConfigMap kube-system",
+            "tried as a dry run: create Deployment payments/made (nothing was stored)",
+            "deleted Deployment payments/web",
+        ]
+    );
+    assert!(!shown(&found).contains(CANARY));
+}

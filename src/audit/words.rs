@@ -46,7 +46,7 @@ pub(super) fn say(
     let (done, mut detail) = deed(event, class, sub, uri, body, answer);
     let code = event.code();
     let verb = if class.flags.has(Flag::Denied) {
-        infinitive(&event.verb, sub).clone_into(&mut detail);
+        detail = join(&[infinitive(&event.verb, sub), &detail]);
         "was refused".to_owned()
     } else if class.flags.has(Flag::DryRun) {
         detail = join(&[infinitive(&event.verb, sub), "nothing was stored", &detail]);
@@ -57,6 +57,7 @@ pub(super) fn say(
         detail = join(&[
             infinitive(&event.verb, sub),
             &code.map(|code| format!("answer {code}")).unwrap_or_default(),
+            &detail,
         ]);
         "failed".to_owned()
     } else {
@@ -282,6 +283,12 @@ fn leaves<'v>(value: &'v Value, path: &mut Vec<&'v str>, found: &mut Vec<String>
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
             for item in items {
+                // An environment variable: its name says more than "value".
+                if let (Some(Value::String(name)), Some(value)) = (item.get("name"), item.get("value")) {
+                    let list = path.last().copied().unwrap_or_default();
+                    found.push(format!("{list}.{name} = {}", scalar(value)));
+                    continue;
+                }
                 leaves(item, path, found);
             }
         }

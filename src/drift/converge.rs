@@ -22,10 +22,16 @@ pub struct Mismatch {
 /// Compares the live object with the merged document on these paths (an empty path is the whole
 /// object). What git leaves to the server inside a declared field does not count as a mismatch.
 pub fn converged(live: Option<&Value>, git_doc: Option<&Value>, paths: &[Path]) -> Result<(), Vec<Mismatch>> {
-    let gvk = git_doc.or(live).and_then(Gvk::of).unwrap_or_else(|| Gvk::new("", "", ""));
+    let gvk = git_doc
+        .or(live)
+        .and_then(Gvk::of)
+        .unwrap_or_else(|| Gvk::new("", "", ""));
     let mut out = Vec::new();
     for path in paths {
-        let (have, say) = (live.and_then(|live| path.find(live)), git_doc.and_then(|git| path.find(git)));
+        let (have, say) = (
+            live.and_then(|live| path.find(live)),
+            git_doc.and_then(|git| path.find(git)),
+        );
         let agree = match (have, say) {
             (None, None) => true,
             (Some(have), Some(say)) => covers(&gvk, path, say, have),
@@ -37,7 +43,11 @@ pub fn converged(live: Option<&Value>, git_doc: Option<&Value>, paths: &[Path]) 
                 true if value.is_some() => "there".to_owned(),
                 true => "not there".to_owned(),
             };
-            out.push(Mismatch { path: path.to_string(), live: words(have), git: words(say) });
+            out.push(Mismatch {
+                path: path.to_string(),
+                live: words(have),
+                git: words(say),
+            });
         }
     }
     if out.is_empty() { Ok(()) } else { Err(out) }
@@ -47,7 +57,10 @@ pub fn converged(live: Option<&Value>, git_doc: Option<&Value>, paths: &[Path]) 
 fn covers(gvk: &Gvk, path: &Path, git: &Value, live: &Value) -> bool {
     match (git, live) {
         (Value::Object(git), Value::Object(live)) => git.iter().all(|(key, value)| {
-            value.is_null() || live.get(key).is_some_and(|other| covers(gvk, &path.key(key), value, other))
+            value.is_null()
+                || live
+                    .get(key)
+                    .is_some_and(|other| covers(gvk, &path.key(key), value, other))
         }),
         (Value::Array(git), Value::Array(live)) => {
             let keyed = list_keys::merge_keys(gvk, path)
@@ -55,9 +68,16 @@ fn covers(gvk: &Gvk, path: &Path, git: &Value, live: &Value) -> bool {
             match keyed {
                 Some((git, live)) => git.iter().all(|(key, value)| {
                     let at = path.with(Step::Item(key.clone()));
-                    live.iter().any(|(other, have)| other == key && covers(gvk, &at, value, have))
+                    live.iter()
+                        .any(|(other, have)| other == key && covers(gvk, &at, value, have))
                 }),
-                None => git.len() == live.len() && git.iter().zip(live).all(|(git, live)| covers(gvk, path, git, live)),
+                None => {
+                    git.len() == live.len()
+                        && git
+                            .iter()
+                            .zip(live)
+                            .all(|(git, live)| covers(gvk, path, git, live))
+                }
             }
         }
         _ => same(path, git, live),
@@ -77,10 +97,25 @@ mod tests {
             "spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"web","imagePullPolicy":"Always","resources":{"limits":{"cpu":"500m"}}}]}}}});
         let containers = Path::keys(&["spec", "template", "spec", "containers"]);
         assert_eq!(converged(Some(&live), Some(&git), &[containers]), Ok(()));
-        let wrong = converged(Some(&live), Some(&git), &[Path::keys(&["spec", "replicas"]), Path::keys(&["spec", "paused"])]).unwrap_err();
-        assert_eq!(wrong[0], Mismatch { path: "spec.replicas".into(), live: "3".into(), git: "5".into() });
+        let wrong = converged(
+            Some(&live),
+            Some(&git),
+            &[Path::keys(&["spec", "replicas"]), Path::keys(&["spec", "paused"])],
+        )
+        .unwrap_err();
+        assert_eq!(
+            wrong[0],
+            Mismatch {
+                path: "spec.replicas".into(),
+                live: "3".into(),
+                git: "5".into()
+            }
+        );
         assert_eq!(wrong[1].live, "not set");
         assert_eq!(converged(None, None, &[Path::default()]), Ok(()));
-        assert_eq!(converged(Some(&live), None, &[Path::default()]).unwrap_err()[0].git, "not there");
+        assert_eq!(
+            converged(Some(&live), None, &[Path::default()]).unwrap_err()[0].git,
+            "not there"
+        );
     }
 }

@@ -48,11 +48,19 @@ fn walk(gvk: &Gvk, path: &Path, before: &Value, after: &Value, out: &mut Vec<Cha
             for (key, value) in old {
                 match new.get(key) {
                     Some(other) => walk(gvk, &path.key(key), value, other, out),
-                    None => out.push(Change { path: path.key(key), before: Some(value.clone()), after: None }),
+                    None => out.push(Change {
+                        path: path.key(key),
+                        before: Some(value.clone()),
+                        after: None,
+                    }),
                 }
             }
             for (key, value) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
-                out.push(Change { path: path.key(key), before: None, after: Some(value.clone()) });
+                out.push(Change {
+                    path: path.key(key),
+                    before: None,
+                    after: Some(value.clone()),
+                });
             }
         }
         (Value::Array(old), Value::Array(new)) => {
@@ -67,12 +75,23 @@ fn walk(gvk: &Gvk, path: &Path, before: &Value, after: &Value, out: &mut Vec<Cha
                 let at = path.with(Step::Item(key.clone()));
                 match new_items.iter().find(|(other, _)| other == key) {
                     Some((_, other)) => walk(gvk, &at, value, other, out),
-                    None => out.push(Change { path: at, before: Some((*value).clone()), after: None }),
+                    None => out.push(Change {
+                        path: at,
+                        before: Some((*value).clone()),
+                        after: None,
+                    }),
                 }
             }
-            for (key, value) in new_items.iter().filter(|(key, _)| !old_items.iter().any(|(other, _)| other == key)) {
+            for (key, value) in new_items
+                .iter()
+                .filter(|(key, _)| !old_items.iter().any(|(other, _)| other == key))
+            {
                 let at = path.with(Step::Item(key.clone()));
-                out.push(Change { path: at, before: None, after: Some((*value).clone()) });
+                out.push(Change {
+                    path: at,
+                    before: None,
+                    after: Some((*value).clone()),
+                });
             }
         }
         _ if !same(path, before, after) => whole(path, before, after, out),
@@ -81,7 +100,11 @@ fn walk(gvk: &Gvk, path: &Path, before: &Value, after: &Value, out: &mut Vec<Cha
 }
 
 fn whole(path: &Path, before: &Value, after: &Value, out: &mut Vec<Change>) {
-    out.push(Change { path: path.clone(), before: Some(before.clone()), after: Some(after.clone()) });
+    out.push(Change {
+        path: path.clone(),
+        before: Some(before.clone()),
+        after: Some(after.clone()),
+    });
 }
 
 /// Do both mean the same to the API server at this path? Resource amounts are compared as
@@ -92,7 +115,12 @@ pub fn same(path: &Path, a: &Value, b: &Value) -> bool {
         return true;
     }
     let names = path.key_names();
-    let amount = names.iter().any(|name| matches!(*name, "limits" | "requests" | "hard" | "capacity" | "sizeLimit" | "averageValue"));
+    let amount = names.iter().any(|name| {
+        matches!(
+            *name,
+            "limits" | "requests" | "hard" | "capacity" | "sizeLimit" | "averageValue"
+        )
+    });
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -112,7 +140,11 @@ mod tests {
 
     fn paths(kind: &str, before: &Value, after: &Value) -> Vec<String> {
         let group = if kind == "Service" { "" } else { "apps" };
-        diff(&Gvk::new(group, "v1", kind), before, after).unwrap().iter().map(|c| c.path.to_string()).collect()
+        diff(&Gvk::new(group, "v1", kind), before, after)
+            .unwrap()
+            .iter()
+            .map(|c| c.path.to_string())
+            .collect()
     }
 
     #[test]
@@ -141,7 +173,10 @@ mod tests {
     fn service_ports_have_other_keys_than_container_ports() {
         let before = json!({"spec":{"ports":[{"port":80,"targetPort":8080}]}});
         let after = json!({"spec":{"ports":[{"port":80,"targetPort":9090}]}});
-        assert_eq!(paths("Service", &before, &after), ["spec.ports[port=80,protocol=TCP].targetPort"]);
+        assert_eq!(
+            paths("Service", &before, &after),
+            ["spec.ports[port=80,protocol=TCP].targetPort"]
+        );
     }
 
     #[test]
@@ -156,13 +191,19 @@ mod tests {
     fn lists_without_keys_or_with_double_keys_are_one_value() {
         let a = json!({"spec":{"containers":[{"name":"w","args":["a","b"],"env":[{"name":"A"},{"name":"A","value":"1"}]}]}});
         let b = json!({"spec":{"containers":[{"name":"w","args":["a","c"],"env":[{"name":"A"},{"name":"A","value":"2"}]}]}});
-        assert_eq!(paths("Deployment", &a, &b), ["spec.containers[name=w].args", "spec.containers[name=w].env"]);
+        assert_eq!(
+            paths("Deployment", &a, &b),
+            ["spec.containers[name=w].args", "spec.containers[name=w].env"]
+        );
     }
 
     #[test]
     fn a_secret_is_refused() {
         let secret = json!({"metadata":{"name":"db","namespace":"shop"},"data":{"p":"c2VjcmV0"}});
         let refused = diff(&Gvk::new("", "v1", "Secret"), &secret, &secret).unwrap_err();
-        assert_eq!(refused.to_string(), "Secret shop/db is a Secret: its content must not be compared or written");
+        assert_eq!(
+            refused.to_string(),
+            "Secret shop/db is a Secret: its content must not be compared or written"
+        );
     }
 }

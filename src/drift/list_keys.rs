@@ -18,7 +18,11 @@ const BY_PARENT: &[(&str, &str, &[&str])] = &[
     ("volumeDevices", "", &["devicePath"]),
     ("imagePullSecrets", "", &["name"]),
     ("hostAliases", "spec", &["ip"]),
-    ("topologySpreadConstraints", "spec", &["topologyKey", "whenUnsatisfiable"]),
+    (
+        "topologySpreadConstraints",
+        "spec",
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
     ("resourceClaims", "spec", &["name"]),
     ("claims", "resources", &["name"]),
     ("schedulingGates", "spec", &["name"]),
@@ -29,8 +33,18 @@ const BY_PARENT: &[(&str, &str, &[&str])] = &[
 const BY_KIND: &[(&str, &str, &str, &[&str])] = &[
     ("", "Service", "spec.ports", &["port", "protocol"]),
     ("", "ServiceAccount", "secrets", &["name"]),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "spec.variables", &["name"]),
-    ("gateway.networking.k8s.io", "Gateway", "spec.listeners", &["name"]),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicy",
+        "spec.variables",
+        &["name"],
+    ),
+    (
+        "gateway.networking.k8s.io",
+        "Gateway",
+        "spec.listeners",
+        &["name"],
+    ),
 ];
 
 /// The merge keys of the list at `path`; none where the list is replaced as a whole.
@@ -65,10 +79,13 @@ pub fn key_of(item: &Value, keys: &[&str]) -> Option<Vec<(String, Value)>> {
         .collect()
 }
 
+/// An item of a list with the values of its merge keys.
+pub type Keyed<'v> = (Vec<(String, Value)>, &'v Value);
+
 /// The keys of all items, if every item has one and no two are the same.
 #[must_use]
-pub fn keyed<'v>(items: &'v [Value], keys: &[&str]) -> Option<Vec<(Vec<(String, Value)>, &'v Value)>> {
-    let mut out: Vec<(Vec<(String, Value)>, &Value)> = Vec::with_capacity(items.len());
+pub fn keyed<'v>(items: &'v [Value], keys: &[&str]) -> Option<Vec<Keyed<'v>>> {
+    let mut out: Vec<Keyed<'_>> = Vec::with_capacity(items.len());
     for item in items {
         let key = key_of(item, keys)?;
         if out.iter().any(|(seen, _)| *seen == key) {

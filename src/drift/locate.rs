@@ -46,13 +46,22 @@ pub fn document(object: &ObjectRef, files: &[GitFile], rules: &Rules) -> Locatio
             }
         };
         for (index, value) in documents.into_iter().enumerate() {
-            if value.get("items").is_some_and(Value::is_array) && value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) {
+            if value.get("items").is_some_and(Value::is_array)
+                && value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
+            {
                 let inside = value["items"].as_array().into_iter().flatten();
-                if inside.into_iter().any(|item| is_it(object, item, &file.path, rules)) {
+                if inside
+                    .into_iter()
+                    .any(|item| is_it(object, item, &file.path, rules))
+                {
                     return Location::Barred(format!("{} holds it inside a List", file.path));
                 }
             } else if is_it(object, &value, &file.path, rules) {
-                found.push(Found { path: file.path.clone(), index, value });
+                found.push(Found {
+                    path: file.path.clone(),
+                    index,
+                    value,
+                });
             }
         }
     }
@@ -63,7 +72,10 @@ pub fn document(object: &ObjectRef, files: &[GitFile], rules: &Rules) -> Locatio
                 return Location::Barred(format!("{} is encrypted with SOPS", one.path));
             }
             match rendered_by(&one.path, files) {
-                Some(renderer) => Location::Barred(format!("{} is an input of {renderer}, not what reaches the cluster", one.path)),
+                Some(renderer) => Location::Barred(format!(
+                    "{} is an input of {renderer}, not what reaches the cluster",
+                    one.path
+                )),
                 None => Location::Found(one.clone()),
             }
         }
@@ -76,7 +88,8 @@ pub fn document(object: &ObjectRef, files: &[GitFile], rules: &Rules) -> Locatio
 }
 
 fn is_yaml(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, end)| end == "yaml" || end == "yml")
+    path.rsplit_once('.')
+        .is_some_and(|(_, end)| end == "yaml" || end == "yml")
 }
 
 fn is_it(object: &ObjectRef, value: &Value, path: &str, rules: &Rules) -> bool {
@@ -102,7 +115,10 @@ pub fn rendered_by(path: &str, files: &[GitFile]) -> Option<&'static str> {
             "Chart.yaml" => "Helm",
             _ => return None,
         };
-        let below = directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
+        let below = directory.is_empty()
+            || path
+                .strip_prefix(directory)
+                .is_some_and(|rest| rest.starts_with('/'));
         below.then_some(tool)
     })
 }
@@ -112,11 +128,18 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> GitFile {
-        GitFile { path: path.to_owned(), text: text.to_owned() }
+        GitFile {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     fn web() -> ObjectRef {
-        ObjectRef { gvk: Gvk::new("apps", "v1", "Deployment"), namespace: Some("shop".to_owned()), name: "web".to_owned() }
+        ObjectRef {
+            gvk: Gvk::new("apps", "v1", "Deployment"),
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+        }
     }
 
     const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n";
@@ -133,27 +156,59 @@ mod tests {
     fn the_right_document_among_many() {
         let other = WEB.replace("shop", "test");
         let all = format!("---\n# head\n---\n{other}---\n{WEB}---\n");
-        let Location::Found(found) = document(&web(), &[file("a.yaml", &all)], &Rules::default()) else { panic!("not found") };
+        let Location::Found(found) = document(&web(), &[file("a.yaml", &all)], &Rules::default()) else {
+            panic!("not found")
+        };
         assert_eq!((found.path.as_str(), found.index), ("a.yaml", 1));
     }
 
     #[test]
     fn a_directory_has_a_default_namespace() {
         let bare = WEB.replace(", namespace: shop", "");
-        let rules = Rules { default_namespaces: vec![("apps".to_owned(), "shop".to_owned())], ..Rules::default() };
-        assert!(matches!(document(&web(), &[file("apps/a.yaml", &bare)], &rules), Location::Found(_)));
-        assert!(matches!(document(&web(), &[file("appsx/a.yaml", &bare)], &rules), Location::Missing(_)));
+        let rules = Rules {
+            default_namespaces: vec![("apps".to_owned(), "shop".to_owned())],
+            ..Rules::default()
+        };
+        assert!(matches!(
+            document(&web(), &[file("apps/a.yaml", &bare)], &rules),
+            Location::Found(_)
+        ));
+        assert!(matches!(
+            document(&web(), &[file("appsx/a.yaml", &bare)], &rules),
+            Location::Missing(_)
+        ));
     }
 
     #[test]
     fn what_must_not_be_edited_is_named() {
-        assert_eq!(barred(&[file("a.yaml", WEB), file("b.yaml", WEB)]), "it is declared more than once: a.yaml, b.yaml");
-        assert_eq!(barred(&[file("a.yaml", &format!("{WEB}sops: {{mac: x}}\n"))]), "a.yaml is encrypted with SOPS");
-        assert_eq!(barred(&[file("t.yaml", "a: {{ .Values.x }}\n")]), "missing: t.yaml is a template");
-        assert_eq!(barred(&[file("t.yaml", "a: 1\na: s3cret\n")]), "missing: t.yaml: not readable as YAML at line 2 column 1");
-        let kustomized = [file("k/kustomization.yaml", "resources: [a.yaml]\n"), file("k/a.yaml", WEB)];
-        assert_eq!(barred(&kustomized), "k/a.yaml is an input of Kustomize, not what reaches the cluster");
-        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", WEB.trim_end().replace('\n', "\n  "));
+        assert_eq!(
+            barred(&[file("a.yaml", WEB), file("b.yaml", WEB)]),
+            "it is declared more than once: a.yaml, b.yaml"
+        );
+        assert_eq!(
+            barred(&[file("a.yaml", &format!("{WEB}sops: {{mac: x}}\n"))]),
+            "a.yaml is encrypted with SOPS"
+        );
+        assert_eq!(
+            barred(&[file("t.yaml", "a: {{ .Values.x }}\n")]),
+            "missing: t.yaml is a template"
+        );
+        assert_eq!(
+            barred(&[file("t.yaml", "a: 1\na: s3cret\n")]),
+            "missing: t.yaml: not readable as YAML at line 2 column 1"
+        );
+        let kustomized = [
+            file("k/kustomization.yaml", "resources: [a.yaml]\n"),
+            file("k/a.yaml", WEB),
+        ];
+        assert_eq!(
+            barred(&kustomized),
+            "k/a.yaml is an input of Kustomize, not what reaches the cluster"
+        );
+        let list = format!(
+            "apiVersion: v1\nkind: List\nitems:\n- {}",
+            WEB.trim_end().replace('\n', "\n  ")
+        );
         assert_eq!(barred(&[file("l.yaml", &list)]), "l.yaml holds it inside a List");
     }
 }

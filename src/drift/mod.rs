@@ -22,6 +22,7 @@ pub mod plan;
 pub mod prove;
 pub mod quantity;
 pub mod read;
+pub mod replay;
 pub mod secret_like;
 pub mod touched;
 

@@ -4,8 +4,16 @@ use super::object::Gvk;
 use serde_json::Value;
 
 const METADATA: &[&str] = &[
-    "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-    "deletionGracePeriodSeconds", "selfLink", "managedFields", "ownerReferences", "finalizers",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "managedFields",
+    "ownerReferences",
+    "finalizers",
 ];
 const ANNOTATIONS: &[&str] = &[
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -16,18 +24,30 @@ const ANNOTATIONS: &[&str] = &[
     "argocd.argoproj.io/installation-id",
 ];
 const ANNOTATION_PREFIXES: &[&str] = &[
-    "deployment.kubernetes.io/", "autoscaling.alpha.kubernetes.io/", "control-plane.alpha.kubernetes.io/",
-    "pv.kubernetes.io/", "volume.kubernetes.io/", "meta.helm.sh/",
+    "deployment.kubernetes.io/",
+    "autoscaling.alpha.kubernetes.io/",
+    "control-plane.alpha.kubernetes.io/",
+    "pv.kubernetes.io/",
+    "volume.kubernetes.io/",
+    "meta.helm.sh/",
 ];
 // Flux's control keys (reconcile, prune, ssa, force) are intent and stay.
 const LABELS: &[&str] = &[
-    "kustomize.toolkit.fluxcd.io/name", "kustomize.toolkit.fluxcd.io/namespace",
-    "helm.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/namespace",
-    "pod-template-hash", "controller-uid",
+    "kustomize.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/namespace",
+    "helm.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/namespace",
+    "pod-template-hash",
+    "controller-uid",
 ];
 const LABEL_PREFIXES: &[&str] = &["applyset.kubernetes.io/", "batch.kubernetes.io/"];
 const SERVICE: &[&str] = &[
-    "clusterIP", "clusterIPs", "healthCheckNodePort", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy",
+    "clusterIP",
+    "clusterIPs",
+    "healthCheckNodePort",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "internalTrafficPolicy",
 ];
 
 /// Is the field at these mapping keys (list items left out) never part of drift? Says whose it is.
@@ -35,7 +55,10 @@ const SERVICE: &[&str] = &[
 pub fn never_drift(gvk: &Gvk, keys: &[&str], autoscaled: bool) -> Option<&'static str> {
     let (kind, group) = (gvk.kind.as_str(), gvk.group.as_str());
     let n = keys.len();
-    if keys[0] == "status" && n >= 1 {
+    if n == 0 {
+        return None;
+    }
+    if keys[0] == "status" {
         return Some("status belongs to controllers");
     }
     if n >= 2 && keys[0] == "metadata" && METADATA.contains(&keys[1]) {
@@ -79,14 +102,20 @@ pub fn never_drift(gvk: &Gvk, keys: &[&str], autoscaled: bool) -> Option<&'stati
         }
         ("", "ServiceAccount") if keys[0] == "secrets" => Some(server),
         ("batch", "Job") if spec(&["selector"]) => Some(server),
-        ("admissionregistration.k8s.io", _) if exactly(&["webhooks", "clientConfig", "caBundle"]) => Some("injected by a certificate controller"),
+        ("admissionregistration.k8s.io", _) if exactly(&["webhooks", "clientConfig", "caBundle"]) => {
+            Some("injected by a certificate controller")
+        }
         ("apiextensions.k8s.io", "CustomResourceDefinition")
             if exactly(&["spec", "conversion", "webhook", "clientConfig", "caBundle"]) =>
         {
             Some("injected by a certificate controller")
         }
-        ("apiregistration.k8s.io", "APIService") if spec(&["caBundle"]) => Some("injected by a certificate controller"),
-        _ if autoscaled && exactly(&["spec", "replicas"]) => Some("an autoscaler sets the number of replicas"),
+        ("apiregistration.k8s.io", "APIService") if spec(&["caBundle"]) => {
+            Some("injected by a certificate controller")
+        }
+        _ if autoscaled && exactly(&["spec", "replicas"]) => {
+            Some("an autoscaler sets the number of replicas")
+        }
         _ => None,
     }
 }
@@ -95,7 +124,8 @@ pub fn never_drift(gvk: &Gvk, keys: &[&str], autoscaled: bool) -> Option<&'stati
 #[must_use]
 pub fn normalise(gvk: &Gvk, object: &Value, autoscaled: bool) -> Value {
     let mut out = object.clone();
-    let aggregated = gvk.kind == "ClusterRole" && object.get("aggregationRule").is_some_and(|rule| !rule.is_null());
+    let aggregated =
+        gvk.kind == "ClusterRole" && object.get("aggregationRule").is_some_and(|rule| !rule.is_null());
     if aggregated && let Some(map) = out.as_object_mut() {
         map.shift_remove("rules");
     }
@@ -115,7 +145,9 @@ fn strip(gvk: &Gvk, at: &mut Vec<String>, value: &mut Value, autoscaled: bool) {
                 let names: Vec<&str> = at.iter().map(String::as_str).collect();
                 // A headless Service says so itself: `None` is never allocated.
                 let headless = matches!(key.as_str(), "clusterIP" | "clusterIPs")
-                    && map.get(&key).is_some_and(|ip| ip == "None" || ip.get(0).is_some_and(|ip| ip == "None"));
+                    && map
+                        .get(&key)
+                        .is_some_and(|ip| ip == "None" || ip.get(0).is_some_and(|ip| ip == "None"));
                 if never_drift(gvk, &names, autoscaled).is_some() && !headless {
                     map.shift_remove(&key);
                 } else if let Some(below) = map.get_mut(&key) {
@@ -140,14 +172,24 @@ fn strip(gvk: &Gvk, at: &mut Vec<String>, value: &mut Value, autoscaled: bool) {
 /// The service account token and the tolerations that admission adds to every Pod.
 fn strip_injected(pod: &mut Value) {
     let token = |value: &Value, field: &str| {
-        value.get(field).and_then(Value::as_str).is_some_and(|name| name.starts_with("kube-api-access-"))
+        value
+            .get(field)
+            .and_then(Value::as_str)
+            .is_some_and(|name| name.starts_with("kube-api-access-"))
     };
-    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) {
         volumes.retain(|volume| !token(volume, "name"));
     }
     for field in ["containers", "initContainers"] {
-        for container in spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten() {
+        for container in spec
+            .get_mut(field)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if let Some(mounts) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
                 mounts.retain(|mount| !token(mount, "name"));
             }
@@ -156,8 +198,10 @@ fn strip_injected(pod: &mut Value) {
     if let Some(tolerations) = spec.get_mut("tolerations").and_then(Value::as_array_mut) {
         tolerations.retain(|toleration| {
             let key = toleration.get("key").and_then(Value::as_str).unwrap_or_default();
-            let injected = matches!(key, "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable")
-                && toleration.get("tolerationSeconds").and_then(Value::as_i64) == Some(300);
+            let injected = matches!(
+                key,
+                "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable"
+            ) && toleration.get("tolerationSeconds").and_then(Value::as_i64) == Some(300);
             !injected
         });
     }
@@ -170,7 +214,11 @@ mod tests {
 
     fn set(path: &[&str]) -> Value {
         path.iter().rev().fold(json!("x"), |below, key| {
-            if matches!(*key, "ports" | "webhooks") { json!({ *key: [below] }) } else { json!({ *key: below }) }
+            if matches!(*key, "ports" | "webhooks") {
+                json!({ *key: [below] })
+            } else {
+                json!({ *key: below })
+            }
         })
     }
 
@@ -183,17 +231,30 @@ mod tests {
         }
         table.push((core("Pod"), vec!["status", "phase"]));
         for key in ANNOTATIONS.iter().copied().chain([
-            "deployment.kubernetes.io/revision", "autoscaling.alpha.kubernetes.io/conditions",
-            "control-plane.alpha.kubernetes.io/leader", "pv.kubernetes.io/bind-completed",
-            "volume.kubernetes.io/storage-provisioner", "meta.helm.sh/release-name",
+            "deployment.kubernetes.io/revision",
+            "autoscaling.alpha.kubernetes.io/conditions",
+            "control-plane.alpha.kubernetes.io/leader",
+            "pv.kubernetes.io/bind-completed",
+            "volume.kubernetes.io/storage-provisioner",
+            "meta.helm.sh/release-name",
         ]) {
             table.push((core("ConfigMap"), vec!["metadata", "annotations", key]));
         }
         table.push((
             Gvk::new("apps", "v1", "Deployment"),
-            vec!["spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"],
+            vec![
+                "spec",
+                "template",
+                "metadata",
+                "annotations",
+                "kubectl.kubernetes.io/restartedAt",
+            ],
         ));
-        for key in LABELS.iter().copied().chain(["applyset.kubernetes.io/part-of", "batch.kubernetes.io/job-name"]) {
+        for key in LABELS
+            .iter()
+            .copied()
+            .chain(["applyset.kubernetes.io/part-of", "batch.kubernetes.io/job-name"])
+        {
             table.push((core("ConfigMap"), vec!["metadata", "labels", key]));
         }
         for field in SERVICE {
@@ -210,15 +271,34 @@ mod tests {
             table.push((core("PersistentVolume"), vec!["spec", "claimRef", field]));
         }
         table.push((core("Namespace"), vec!["spec", "finalizers"]));
-        table.push((core("Namespace"), vec!["metadata", "labels", "kubernetes.io/metadata.name"]));
+        table.push((
+            core("Namespace"),
+            vec!["metadata", "labels", "kubernetes.io/metadata.name"],
+        ));
         table.push((core("ServiceAccount"), vec!["secrets"]));
         table.push((Gvk::new("batch", "v1", "Job"), vec!["spec", "selector"]));
-        table.push((Gvk::new("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration"), vec!["webhooks", "clientConfig", "caBundle"]));
-        table.push((Gvk::new("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), vec!["spec", "conversion", "webhook", "clientConfig", "caBundle"]));
-        table.push((Gvk::new("apiregistration.k8s.io", "v1", "APIService"), vec!["spec", "caBundle"]));
+        table.push((
+            Gvk::new(
+                "admissionregistration.k8s.io",
+                "v1",
+                "MutatingWebhookConfiguration",
+            ),
+            vec!["webhooks", "clientConfig", "caBundle"],
+        ));
+        table.push((
+            Gvk::new("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+            vec!["spec", "conversion", "webhook", "clientConfig", "caBundle"],
+        ));
+        table.push((
+            Gvk::new("apiregistration.k8s.io", "v1", "APIService"),
+            vec!["spec", "caBundle"],
+        ));
         for (gvk, path) in table {
             let kept = normalise(&gvk, &set(&path), false).to_string();
-            assert!(!kept.contains(path[path.len() - 1]), "{gvk:?} {path:?} stays: {kept}");
+            assert!(
+                !kept.contains(path[path.len() - 1]),
+                "{gvk:?} {path:?} stays: {kept}"
+            );
         }
     }
 
@@ -238,16 +318,28 @@ mod tests {
             assert_eq!(normalise(&deployment, &set(&path), false), set(&path));
         }
         let headless = json!({"spec":{"clusterIP":"None"}});
-        assert_eq!(normalise(&Gvk::new("", "v1", "Service"), &headless, false), headless);
+        assert_eq!(
+            normalise(&Gvk::new("", "v1", "Service"), &headless, false),
+            headless
+        );
     }
 
     #[test]
     fn conditions_count() {
         let replicas = json!({"spec":{"replicas":3}});
-        assert_eq!(normalise(&Gvk::new("apps", "v1", "Deployment"), &replicas, true), json!({"spec":{}}));
+        assert_eq!(
+            normalise(&Gvk::new("apps", "v1", "Deployment"), &replicas, true),
+            json!({"spec":{}})
+        );
         let role = Gvk::new("rbac.authorization.k8s.io", "v1", "ClusterRole");
-        assert_eq!(normalise(&role, &json!({"aggregationRule":{"a":1},"rules":[1]}), false), json!({"aggregationRule":{"a":1}}));
-        assert_eq!(normalise(&role, &json!({"rules":[1]}), false), json!({"rules":[1]}));
+        assert_eq!(
+            normalise(&role, &json!({"aggregationRule":{"a":1},"rules":[1]}), false),
+            json!({"aggregationRule":{"a":1}})
+        );
+        assert_eq!(
+            normalise(&role, &json!({"rules":[1]}), false),
+            json!({"rules":[1]})
+        );
         let pod = json!({"spec":{"volumes":[{"name":"kube-api-access-x"},{"name":"d"}],
             "containers":[{"name":"w","volumeMounts":[{"name":"kube-api-access-x"},{"name":"d"}]}],
             "tolerations":[{"key":"node.kubernetes.io/not-ready","tolerationSeconds":300},{"key":"gpu"}]}});

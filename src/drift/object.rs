@@ -81,8 +81,9 @@ pub struct ManualItem {
     pub paths: Vec<String>,
     /// Why there is no edit, in one sentence.
     pub why: String,
-    /// The exact change as a `kubectl patch --type=json` document in YAML. None where a value
-    /// looks secret or where there is nothing to patch.
+    /// The exact change as a merge patch in YAML, list items named by their merge keys (a
+    /// strategic merge patch), or the whole manifest of a new object. None where a value looks
+    /// secret or where there is nothing to patch.
     pub patch: Option<String>,
     /// What to do, in one sentence.
     pub how: String,

@@ -1,17 +1,17 @@
 //! From drift to file edits, and to manual items for everything that cannot be edited surely.
 
-use super::diff::{Change, same};
-use super::edit::{self, At, Op};
-use super::list_keys;
+use super::diff::Change;
+use super::edit;
 use super::locate::{self, Found, Location};
 use super::object::{ManualItem, ObjectRef};
-use super::path::{Path, Step, item_matches};
+use super::path::Path;
 use super::prove::Refused;
+use super::replay::{declares, operations, patch};
 use super::secret_like::{in_words, looks_secret};
 use super::touched::{Drift, EditAction, Note};
 use super::{locate::rendered_by, read};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A file of the repository.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,7 +37,10 @@ impl Rules {
     #[must_use]
     pub fn namespace_of(&self, path: &str) -> &str {
         let fits = |directory: &str| {
-            directory.is_empty() || path.strip_prefix(directory.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+            directory.is_empty()
+                || path
+                    .strip_prefix(directory.trim_end_matches('/'))
+                    .is_some_and(|rest| rest.starts_with('/'))
         };
         self.default_namespaces
             .iter()
@@ -92,10 +95,20 @@ const BY_HAND: &str = "Bring this to git by hand, then link the merged commit.";
 #[must_use]
 pub fn plan(drift: &Drift, files: &[GitFile], rules: &Rules) -> Plan {
     let mut now: Vec<GitFile> = files.to_vec();
-    let mut out = Plan { manual: drift.manual.clone(), notes: drift.notes.clone(), ..Plan::default() };
+    let mut out = Plan {
+        manual: drift.manual.clone(),
+        notes: drift.notes.clone(),
+        ..Plan::default()
+    };
     for item in &drift.manual {
         for path in &item.paths {
-            out.rows.push(Row { object: item.object.clone(), path: path.clone(), before: "not shown".to_owned(), after: "not shown".to_owned(), by_hand: true });
+            out.rows.push(Row {
+                object: item.object.clone(),
+                path: path.clone(),
+                before: "not shown".to_owned(),
+                after: "not shown".to_owned(),
+                by_hand: true,
+            });
         }
     }
     for edit in &drift.edits {
@@ -108,19 +121,35 @@ pub fn plan(drift: &Drift, files: &[GitFile], rules: &Rules) -> Plan {
     for file in &now {
         match files.iter().find(|old| old.path == file.path) {
             Some(old) if old.text == file.text => {}
-            old => out.file_edits.push(FileEdit { path: file.path.clone(), old: old.map(|old| old.text.clone()), new: Some(file.text.clone()) }),
+            old => out.file_edits.push(FileEdit {
+                path: file.path.clone(),
+                old: old.map(|old| old.text.clone()),
+                new: Some(file.text.clone()),
+            }),
         }
     }
-    for old in files.iter().filter(|old| !now.iter().any(|file| file.path == old.path)) {
-        out.file_edits.push(FileEdit { path: old.path.clone(), old: Some(old.text.clone()), new: None });
+    for old in files
+        .iter()
+        .filter(|old| !now.iter().any(|file| file.path == old.path))
+    {
+        out.file_edits.push(FileEdit {
+            path: old.path.clone(),
+            old: Some(old.text.clone()),
+            new: None,
+        });
     }
     out
 }
 
 fn barred(location: &Location) -> String {
     match location {
-        Location::Missing(unreadable) if unreadable.is_empty() => "No configured file declares the object.".to_owned(),
-        Location::Missing(unreadable) => format!("No readable file declares the object ({}).", unreadable.join("; ")),
+        Location::Missing(unreadable) if unreadable.is_empty() => {
+            "No configured file declares the object.".to_owned()
+        }
+        Location::Missing(unreadable) => format!(
+            "No readable file declares the object ({}).",
+            unreadable.join("; ")
+        ),
         Location::Barred(why) => format!("There is no sure edit: {why}."),
         Location::Found(found) => format!("{} declares it already.", found.path),
     }
@@ -152,10 +181,22 @@ fn change_all(object: &ObjectRef, changes: &[Change], files: &mut [GitFile], rul
     }
 }
 
-fn change_one(object: &ObjectRef, change: &Change, found: &Found, files: &mut [GitFile]) -> Result<(), Refused> {
+fn change_one(
+    object: &ObjectRef,
+    change: &Change,
+    found: &Found,
+    files: &mut [GitFile],
+) -> Result<(), Refused> {
     let gone = || Refused::because("The document is gone.");
-    let file = files.iter_mut().find(|file| file.path == found.path).ok_or_else(gone)?;
-    let document = read::documents(&file.text).map_err(Refused::because)?.into_iter().nth(found.index).ok_or_else(gone)?;
+    let file = files
+        .iter_mut()
+        .find(|file| file.path == found.path)
+        .ok_or_else(gone)?;
+    let document = read::documents(&file.text)
+        .map_err(Refused::because)?
+        .into_iter()
+        .nth(found.index)
+        .ok_or_else(gone)?;
     let mut text = file.text.clone();
     let mut tree = document;
     // Each step is proven alone against the text the step before left.
@@ -167,193 +208,76 @@ fn change_one(object: &ObjectRef, change: &Change, found: &Found, files: &mut [G
     Ok(())
 }
 
-/// The edits of the document that make this change. None if git says it already.
-fn operations(object: &ObjectRef, change: &Change, document: &Value) -> Result<Vec<Op>, Refused> {
-    let mut at: Vec<At> = Vec::new();
-    let mut here = document;
-    let steps = &change.path.0;
-    for (depth, step) in steps.iter().enumerate() {
-        let last = depth + 1 == steps.len();
-        match step {
-            Step::Key(key) => {
-                at.push(At::Key(key.clone()));
-                match here.get(key) {
-                    Some(below) => here = below,
-                    None => return Ok(match &change.after {
-                        None => Vec::new(),
-                        Some(value) => vec![Op::Set { at, value: wrap(&steps[depth + 1..], value)? }],
-                    }),
-                }
-            }
-            Step::Item(keys) => {
-                let items = here.as_array().ok_or_else(|| Refused::because("Git has something else than a list there."))?;
-                let hits: Vec<usize> = (0..items.len()).filter(|index| item_matches(&items[*index], keys)).collect();
-                match (hits.as_slice(), &change.after) {
-                    ([index], _) => {
-                        at.push(At::Index(*index));
-                        here = &items[*index];
-                    }
-                    ([], None) => return Ok(Vec::new()),
-                    ([], Some(value)) if last && change.before.is_none() => {
-                        at.push(At::Index(items.len()));
-                        return Ok(vec![Op::Insert { at, value: value.clone() }]);
-                    }
-                    ([], Some(_)) => return Err(Refused::because("Git does not declare this item of the list.")),
-                    _ => return Err(Refused::because("Git declares this item of the list more than once.")),
-                }
-            }
-        }
-    }
-    let says = |value: &Option<Value>| value.as_ref().is_some_and(|value| same(&change.path, here, value) || declares(object, &change.path, here, value));
-    if change.after.as_ref().is_some_and(|after| same(&change.path, here, after)) {
-        return Ok(Vec::new());
-    }
-    if !says(&change.before) {
-        return Err(Refused::because("Git declared another value than the cluster had before."));
-    }
-    Ok(match &change.after {
-        None => {
-            // An emptied list or mapping would stay behind as `[]` or `{}`; the key goes instead.
-            let alone = |at: &[At]| parent(document, at).is_some_and(|above| above.as_object().map(serde_json::Map::len).or(above.as_array().map(Vec::len)) == Some(1));
-            while at.len() > 2 && alone(&at) && !matches!(at[at.len() - 2], At::Index(_)) {
-                at.pop();
-            }
-            vec![Op::Remove { at }]
-        }
-        Some(Value::Array(new)) if here.is_array() => {
-            let old = here.as_array().map_or(&[][..], Vec::as_slice);
-            list_operations(&at, old, new)?
-        }
-        Some(value) => vec![Op::Set { at, value: value.clone() }],
-    })
-}
-
-fn parent<'v>(document: &'v Value, at: &[At]) -> Option<&'v Value> {
-    let (_, above) = at.split_last()?;
-    above.iter().try_fold(document, |value, step| match step {
-        At::Key(key) => value.get(key),
-        At::Index(index) => value.get(*index),
-    })
-}
-
-/// Does git's value say what the live one says, server defaults aside?
-fn declares(object: &ObjectRef, path: &Path, git: &Value, live: &Value) -> bool {
-    match (git, live) {
-        (Value::Object(git), Value::Object(live)) => git.iter().all(|(key, value)| {
-            live.get(key).is_some_and(|other| declares(object, &path.key(key), value, other))
-        }),
-        (Value::Array(git_items), Value::Array(live_items)) => {
-            git_items.len() == live_items.len()
-                && match list_keys::merge_keys(&object.gvk, path).and_then(|keys| Some((list_keys::keyed(git_items, keys)?, list_keys::keyed(live_items, keys)?))) {
-                    Some((git_items, live_items)) => git_items.iter().all(|(key, value)| {
-                        let at = path.with(Step::Item(key.clone()));
-                        live_items.iter().any(|(other, live)| other == key && declares(object, &at, value, live))
-                    }),
-                    None => git_items.iter().zip(live_items).all(|(a, b)| declares(object, path, a, b)),
-                }
-        }
-        _ => same(path, git, live),
-    }
-}
-
-/// A value under keys that git does not have yet.
-fn wrap(steps: &[Step], value: &Value) -> Result<Value, Refused> {
-    steps.iter().rev().try_fold(value.clone(), |below, step| match step {
-        Step::Key(key) => Ok(json!({ key.as_str(): below })),
-        Step::Item(keys) if below.is_object() && keys.iter().all(|(key, wanted)| below.get(key) == Some(wanted) || key == "protocol") => {
-            Ok(json!([below]))
-        }
-        Step::Item(_) => Err(Refused::because("Git does not declare this item of the list.")),
-    })
-}
-
-/// A list without keys: what both have at the beginning and the end stays as it is.
-fn list_operations(at: &[At], old: &[Value], new: &[Value]) -> Result<Vec<Op>, Refused> {
-    if old.is_empty() || new.is_empty() {
-        return Err(Refused::because("The list becomes empty or begins; its layout is for a person."));
-    }
-    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let (gone, come) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    let place = |index: usize| {
-        let mut at = at.to_vec();
-        at.push(At::Index(index));
-        at
-    };
-    let both = gone.len().min(come.len());
-    let mut out: Vec<Op> = Vec::new();
-    for n in 0..both {
-        if gone[n] != come[n] {
-            out.push(Op::Set { at: place(head + n), value: come[n].clone() });
-        }
-    }
-    for (n, value) in come.iter().enumerate().skip(both) {
-        out.push(Op::Insert { at: place(head + n), value: value.clone() });
-    }
-    for n in (both..gone.len()).rev() {
-        out.push(Op::Remove { at: place(head + n) });
-    }
-    Ok(out)
-}
-
-/// The exact change as a JSON patch written in YAML; none where a value looks secret or where the
-/// path leads through a list, whose indexes belong to the live object alone.
-fn patch(change: &Change) -> Option<String> {
-    if [&change.before, &change.after].into_iter().flatten().any(|value| looks_secret(&change.path, value)) {
-        return None;
-    }
-    // A merge patch names list items by their keys, as a strategic patch does.
-    let value = change.after.clone().unwrap_or(Value::Null);
-    let tree = change.path.0.iter().rev().fold(value, |below, step| match step {
-        Step::Key(key) => json!({ key.as_str(): below }),
-        Step::Item(keys) => {
-            let mut item = serde_json::Map::new();
-            for (key, wanted) in keys {
-                item.insert(key.clone(), wanted.clone());
-            }
-            match below {
-                Value::Object(below) => item.extend(below),
-                _ => {
-                    item.insert("$patch".to_owned(), Value::from("delete"));
-                }
-            }
-            json!([item])
-        }
-    });
-    read::write(&tree).ok()
-}
-
 fn create(object: &ObjectRef, value: &Value, files: &mut Vec<GitFile>, rules: &Rules, out: &mut Plan) {
+    // Objects out of a list carry neither version nor kind.
     let mut manifest = value.clone();
-    manifest["apiVersion"] = Value::from(object.gvk.api_version());
-    manifest["kind"] = Value::from(object.gvk.kind.as_str());
+    if let Some(map) = manifest.as_object_mut() {
+        map.insert("apiVersion".to_owned(), Value::from(object.gvk.api_version()));
+        map.insert("kind".to_owned(), Value::from(object.gvk.kind.as_str()));
+    }
     let done = (|| {
         match locate::document(object, files, rules) {
             Location::Missing(_) => {}
-            Location::Found(found) if declares(object, &Path::default(), &found.value, &manifest) => return Ok(None),
+            Location::Found(found) if declares(object, &Path::default(), &found.value, &manifest) => {
+                return Ok(None);
+            }
             other => return Err(Refused { why: barred(&other) }),
         }
-        let safe = |text: &str| text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect::<String>();
+        let safe = |text: &str| {
+            text.to_lowercase()
+                .chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() || c == '-' {
+                        c
+                    } else {
+                        '-'
+                    }
+                })
+                .collect::<String>()
+        };
         let directory = rules.new_files_in.trim_end_matches('/');
         let slash = if directory.is_empty() { "" } else { "/" };
-        let namespace = object.namespace.as_deref().map(|namespace| format!("{}-", safe(namespace))).unwrap_or_default();
-        let path = format!("{directory}{slash}{namespace}{}-{}.yaml", safe(&object.gvk.kind), safe(&object.name));
+        let namespace = object
+            .namespace
+            .as_deref()
+            .map(|namespace| format!("{}-", safe(namespace)))
+            .unwrap_or_default();
+        let path = format!(
+            "{directory}{slash}{namespace}{}-{}.yaml",
+            safe(&object.gvk.kind),
+            safe(&object.name)
+        );
         if let Some(tool) = rendered_by(&path, files) {
-            return Err(Refused { why: format!("{path} would have to be listed for {tool}.") });
+            return Err(Refused {
+                why: format!("{path} would have to be listed for {tool}."),
+            });
         }
         if files.iter().any(|file| file.path == path) {
-            return Err(Refused { why: format!("{path} exists and holds something else.") });
+            return Err(Refused {
+                why: format!("{path} exists and holds something else."),
+            });
         }
-        Ok(Some(GitFile { text: edit::new_file(&manifest)?, path }))
+        Ok(Some(GitFile {
+            text: edit::new_file(&manifest)?,
+            path,
+        }))
     })();
-    out.rows.push(Row { object: object.clone(), path: String::new(), before: "not there".to_owned(), after: "created".to_owned(), by_hand: done.is_err() });
+    out.rows.push(Row {
+        object: object.clone(),
+        path: String::new(),
+        before: "not there".to_owned(),
+        after: "created".to_owned(),
+        by_hand: done.is_err(),
+    });
     match done {
         Ok(file) => files.extend(file),
         Err(refused) => out.manual.push(ManualItem {
             object: object.clone(),
             paths: Vec::new(),
             why: refused.why,
-            patch: (!looks_secret(&Path::default(), &manifest)).then(|| edit::new_file(&manifest).ok()).flatten(),
+            patch: (!looks_secret(&Path::default(), &manifest))
+                .then(|| edit::new_file(&manifest).ok())
+                .flatten(),
             how: BY_HAND.to_owned(),
         }),
     }
@@ -362,27 +286,370 @@ fn create(object: &ObjectRef, value: &Value, files: &mut Vec<GitFile>, rules: &R
 fn remove(object: &ObjectRef, files: &mut Vec<GitFile>, rules: &Rules, out: &mut Plan) {
     let done = match locate::document(object, files, rules) {
         Location::Missing(unreadable) if unreadable.is_empty() => {
-            out.notes.push(Note { object: object.clone(), what: "Deleted; git never declared it.".to_owned(), flag: false });
+            out.notes.push(Note {
+                object: object.clone(),
+                what: "Deleted; git never declared it.".to_owned(),
+                flag: false,
+            });
             return;
         }
         Location::Found(found) => files
             .iter()
             .position(|file| file.path == found.path)
             .ok_or_else(|| Refused::because("The file is gone."))
-            .and_then(|position| match edit::remove_document(&files[position].text, found.index)? {
-                Some(text) => {
+            .and_then(|position| {
+                if let Some(text) = edit::remove_document(&files[position].text, found.index)? {
                     files[position].text = text;
-                    Ok(())
-                }
-                None => {
+                } else {
                     files.remove(position);
-                    Ok(())
                 }
+                Ok(())
             }),
         other => Err(Refused { why: barred(&other) }),
     };
-    out.rows.push(Row { object: object.clone(), path: String::new(), before: "there".to_owned(), after: "deleted".to_owned(), by_hand: done.is_err() });
+    out.rows.push(Row {
+        object: object.clone(),
+        path: String::new(),
+        before: "there".to_owned(),
+        after: "deleted".to_owned(),
+        by_hand: done.is_err(),
+    });
     if let Err(refused) = done {
-        out.manual.push(ManualItem { object: object.clone(), paths: Vec::new(), why: refused.why, patch: None, how: "Remove its manifest by hand, then link the merged commit.".to_owned() });
+        out.manual.push(ManualItem {
+            object: object.clone(),
+            paths: Vec::new(),
+            why: refused.why,
+            patch: None,
+            how: "Remove its manifest by hand, then link the merged commit.".to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diff;
+    use super::super::object::Gvk;
+    use super::super::touched::ObjectEdit;
+    use super::*;
+    use serde_json::json;
+
+    const FILE: &str = r#"---
+# Shop configuration, owned by the platform.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: web
+  namespace: shop
+data:
+  debug: "no"
+  mode: 0755x
+---
+# The shop window.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: shop
+  labels: {app: web, tier: 'front'}
+spec:
+  replicas: 2   # weekday
+  # how to roll
+  strategy:
+    type: Recreate
+  template:
+    spec:
+      containers:
+      # the window itself
+      - name: web
+        image: "shop/web:1.4"	# pinned
+        args: ["--listen=:8080", --verbose]
+        resources:
+          limits:
+            memory: 256Mi
+        env:
+        - name: MODE
+          value: 'no'
+        # how loud
+        - name: LOG
+          value: info
+      - name: side
+        image: shop/side:2
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: test
+spec:
+  replicas: 2   # weekday
+"#;
+
+    fn web() -> ObjectRef {
+        ObjectRef {
+            gvk: Gvk::new("apps", "v1", "Deployment"),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        }
+    }
+
+    fn git(text: &str) -> Vec<GitFile> {
+        vec![GitFile {
+            path: "apps/web.yaml".into(),
+            text: text.into(),
+        }]
+    }
+
+    /// The plan for the live change from what git says to what `change` makes of it.
+    fn changed(text: &str, change: impl FnOnce(&mut Value)) -> Plan {
+        let Location::Found(found) = locate::document(&web(), &git(text), &Rules::default()) else {
+            panic!("not found")
+        };
+        let mut after = found.value.clone();
+        change(&mut after);
+        let changes = diff(&web().gvk, &found.value, &after).unwrap();
+        assert!(!changes.is_empty());
+        let drift = Drift {
+            edits: vec![ObjectEdit {
+                object: web(),
+                action: EditAction::Change(changes),
+            }],
+            ..Drift::default()
+        };
+        plan(&drift, &git(text), &Rules::default())
+    }
+
+    fn lines(plan: &Plan) -> (Vec<String>, Vec<String>) {
+        assert_eq!(
+            plan.manual
+                .iter()
+                .map(|item| item.why.clone())
+                .collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
+        assert_eq!(plan.file_edits.len(), 1);
+        let (old, new) = (
+            plan.file_edits[0].old.clone().unwrap(),
+            plan.file_edits[0].new.clone().unwrap(),
+        );
+        let diff = similar::TextDiff::from_lines(&old, &new);
+        let of = |tag| {
+            diff.iter_all_changes()
+                .filter(|c| c.tag() == tag)
+                .map(|c| c.value().trim_end_matches('\n').to_owned())
+                .collect()
+        };
+        (of(similar::ChangeTag::Delete), of(similar::ChangeTag::Insert))
+    }
+
+    fn container(value: &mut Value, index: usize) -> &mut Value {
+        &mut value["spec"]["template"]["spec"]["containers"][index]
+    }
+
+    type Edit = fn(&mut Value);
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
+    fn only_the_lines_that_must_move_move() {
+        let table: Vec<(&str, Edit, &[&str], &[&str])> = vec![
+            (
+                "scale",
+                |v| v["spec"]["replicas"] = json!(5),
+                &["  replicas: 2   # weekday"],
+                &["  replicas: 5   # weekday"],
+            ),
+            (
+                "double quotes stay",
+                |v| container(v, 0)["image"] = json!("shop/web:1.5"),
+                &["        image: \"shop/web:1.4\"\t# pinned"],
+                &["        image: \"shop/web:1.5\"\t# pinned"],
+            ),
+            (
+                "single quotes stay",
+                |v| container(v, 0)["env"][0]["value"] = json!("yes"),
+                &["          value: 'no'"],
+                &["          value: 'yes'"],
+            ),
+            (
+                "a word that reads as a boolean gets quotes",
+                |v| container(v, 0)["env"][1]["value"] = json!("y"),
+                &["          value: info"],
+                &["          value: \"y\""],
+            ),
+            (
+                "a number with underscores gets quotes",
+                |v| container(v, 0)["env"][1]["value"] = json!("1_000"),
+                &["          value: info"],
+                &["          value: \"1_000\""],
+            ),
+            (
+                "an amount",
+                |v| container(v, 0)["resources"]["limits"]["memory"] = json!("1Gi"),
+                &["            memory: 256Mi"],
+                &["            memory: 1Gi"],
+            ),
+            (
+                "a new key",
+                |v| container(v, 0)["resources"]["limits"]["cpu"] = json!("500m"),
+                &[],
+                &["            cpu: 500m"],
+            ),
+            (
+                "a new tree",
+                |v| v["metadata"]["annotations"] = json!({"shop/why":"on"}),
+                &[],
+                &["  annotations:", "    shop/why: \"on\""],
+            ),
+            (
+                "a new item",
+                |v| {
+                    container(v, 0)["env"]
+                        .as_array_mut()
+                        .unwrap()
+                        .push(json!({"name":"NEW","value":"off"}));
+                },
+                &[],
+                &["        - name: NEW", "          value: \"off\""],
+            ),
+            (
+                "an item goes with its comment",
+                |v| {
+                    container(v, 0)["env"].as_array_mut().unwrap().remove(1);
+                },
+                &[
+                    "        # how loud",
+                    "        - name: LOG",
+                    "          value: info",
+                ],
+                &[],
+            ),
+            (
+                "a key goes with its comment",
+                |v| {
+                    v["spec"].as_object_mut().unwrap().shift_remove("strategy");
+                },
+                &["  # how to roll", "  strategy:", "    type: Recreate"],
+                &[],
+            ),
+            (
+                "a container goes",
+                |v| {
+                    v["spec"]["template"]["spec"]["containers"]
+                        .as_array_mut()
+                        .unwrap()
+                        .remove(1);
+                },
+                &["      - name: side", "        image: shop/side:2"],
+                &[],
+            ),
+            (
+                "flow mapping",
+                |v| v["metadata"]["labels"]["tier"] = json!("back"),
+                &["  labels: {app: web, tier: 'front'}"],
+                &["  labels: {app: web, tier: 'back'}"],
+            ),
+            (
+                "flow list",
+                |v| container(v, 0)["args"] = json!(["--listen=:9090", "--verbose"]),
+                &["        args: [\"--listen=:8080\", --verbose]"],
+                &["        args: [\"--listen=:9090\", --verbose]"],
+            ),
+        ];
+        for (what, change, gone, come) in table {
+            for text in [FILE.to_owned(), FILE.replace('\n', "\r\n")] {
+                let (old, new) = lines(&changed(&text, change));
+                let bare = |lines: Vec<String>| {
+                    lines
+                        .into_iter()
+                        .map(|l| l.trim_end_matches('\r').to_owned())
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(bare(old), gone, "{what}");
+                assert_eq!(bare(new), come, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_sure_is_left_to_people_with_the_patch() {
+        let anchored = FILE.replace(
+            "replicas: 2   # weekday\n  # how",
+            "replicas: &n 2\n  minReadySeconds: *n\n  # how",
+        );
+        let plan = changed(&anchored, |v| v["spec"]["replicas"] = json!(5));
+        assert!(plan.file_edits.is_empty());
+        assert_eq!(plan.manual[0].patch.as_deref(), Some("spec:\n  replicas: 5\n"));
+        assert!(plan.rows[0].by_hand && plan.rows[0].before == "2" && plan.rows[0].after == "5");
+    }
+
+    #[test]
+    fn git_that_says_something_else_is_not_overwritten() {
+        let change = |before: i64, after: i64| Change {
+            path: Path::keys(&["spec", "replicas"]),
+            before: Some(json!(before)),
+            after: Some(json!(after)),
+        };
+        let with = |change| Drift {
+            edits: vec![ObjectEdit {
+                object: web(),
+                action: EditAction::Change(vec![change]),
+            }],
+            ..Drift::default()
+        };
+        let other = plan(&with(change(3, 5)), &git(FILE), &Rules::default());
+        assert_eq!(
+            other.manual[0].why,
+            "Git declared another value than the cluster had before."
+        );
+        let already = plan(&with(change(1, 2)), &git(FILE), &Rules::default());
+        assert!(already.manual.is_empty() && already.file_edits.is_empty());
+    }
+
+    #[test]
+    fn documents_go_and_new_files_come() {
+        let act = |action| Drift {
+            edits: vec![ObjectEdit {
+                object: web(),
+                action,
+            }],
+            ..Drift::default()
+        };
+        let gone = plan(&act(EditAction::Remove), &git(FILE), &Rules::default());
+        let left = read::documents(gone.file_edits[0].new.as_deref().unwrap()).unwrap();
+        assert_eq!(left.len(), 2);
+        assert_eq!(left[1]["metadata"]["namespace"], "test");
+        let only = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n";
+        assert_eq!(
+            plan(&act(EditAction::Remove), &git(only), &Rules::default()).file_edits[0].new,
+            None
+        );
+
+        let rules = Rules {
+            new_files_in: "apps".into(),
+            ..Rules::default()
+        };
+        let value = json!({"spec":{"replicas":1},"metadata":{"name":"web","namespace":"shop","annotations":{"a":"no"}},"kind":"Deployment"});
+        let made = plan(&act(EditAction::Create(value)), &[], &rules);
+        assert_eq!(made.file_edits[0].path, "apps/shop-deployment-web.yaml");
+        assert_eq!(
+            made.file_edits[0].new.as_deref(),
+            Some(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\n  annotations:\n    a: \"no\"\nspec:\n  replicas: 1\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_final_text_without_line_end_is_never_changed_by_the_way() {
+        let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  note: |\n    a\n    b";
+        let plan = changed(text, |v| v["spec"]["replicas"] = json!(1));
+        if let Some(edit) = plan.file_edits.first() {
+            let said = read::documents(edit.new.as_deref().unwrap()).unwrap();
+            assert_eq!(
+                said[0]["spec"],
+                json!({"note": read::documents(text).unwrap()[0]["spec"]["note"], "replicas": 1})
+            );
+        } else {
+            assert_eq!(plan.manual.len(), 1);
+        }
     }
 }

@@ -51,7 +51,12 @@ pub fn expected(document: &Value, op: &Op) -> Result<Value, Refused> {
         (Op::Remove { .. }, At::Index(index), Value::Array(items)) if *index < items.len() => {
             items.remove(*index);
         }
-        _ => return Err(Refused::because(format!("git has no such place to change ({} steps)", at.len()))),
+        _ => {
+            return Err(Refused::because(format!(
+                "git has no such place to change ({} steps)",
+                at.len()
+            )));
+        }
     }
     Ok(out)
 }
@@ -59,12 +64,17 @@ pub fn expected(document: &Value, op: &Op) -> Result<Value, Refused> {
 /// Accepts `new` as the text of `old` with `op` done in document `index`, or says why not.
 pub fn prove(old: &str, new: &str, index: usize, op: &Op) -> Result<(), Refused> {
     let mut wanted = read::documents(old).map_err(Refused::because)?;
-    let target = wanted.get_mut(index).ok_or_else(|| Refused::because("the document is gone"))?;
+    let target = wanted
+        .get_mut(index)
+        .ok_or_else(|| Refused::because("the document is gone"))?;
     let before = target.clone();
     *target = expected(&before, op)?;
-    let got = read::documents(new).map_err(|why| Refused::because(format!("the edited file would be {why}")))?;
+    let got =
+        read::documents(new).map_err(|why| Refused::because(format!("the edited file would be {why}")))?;
     if got != wanted {
-        return Err(Refused::because("the edited file would not say exactly what is wanted"));
+        return Err(Refused::because(
+            "the edited file would not say exactly what is wanted",
+        ));
     }
     bounded(old, new, &before, op)
 }
@@ -73,7 +83,8 @@ pub fn prove(old: &str, new: &str, index: usize, op: &Op) -> Result<(), Refused>
 /// lost other than one that spoke of what is removed.
 fn bounded(old: &str, new: &str, before: &Value, op: &Op) -> Result<(), Refused> {
     let (gone, come) = moved(old, new);
-    let too_much = |what: &str| Refused::because(format!("the edit would move more lines than it must ({what})"));
+    let too_much =
+        |what: &str| Refused::because(format!("the edit would move more lines than it must ({what})"));
     let fits = match op {
         Op::Set { at, value } => match find(before, at) {
             Some(was) => gone.len() <= height(was) + 1 && come.len() <= height(value) + 1,
@@ -86,16 +97,31 @@ fn bounded(old: &str, new: &str, before: &Value, op: &Op) -> Result<(), Refused>
         return Err(too_much("lines"));
     }
     let is_comment = |line: &&&str| line.trim_start().starts_with('#');
-    let lost = gone.iter().filter(is_comment).count().saturating_sub(come.iter().filter(is_comment).count());
-    if lost > 0 && !matches!(op, Op::Remove { .. }) && !matches!(op, Op::Set { at, .. } if multiline(find(before, at))) {
+    let lost = gone
+        .iter()
+        .filter(is_comment)
+        .count()
+        .saturating_sub(come.iter().filter(is_comment).count());
+    if lost > 0
+        && !matches!(op, Op::Remove { .. })
+        && !matches!(op, Op::Set { at, .. } if multiline(find(before, at)))
+    {
         return Err(too_much("a comment"));
     }
     if let Op::Remove { .. } = op {
         // What goes must hang together: nothing at a shallower indent than its own first key.
         let indent = |line: &str| line.len() - line.trim_start().len();
         let content: Vec<&&str> = gone.iter().filter(|line| !line.trim().is_empty()).collect();
-        let least = content.iter().filter(|line| !is_comment(line)).map(|line| indent(line)).min();
-        if content.iter().filter(|line| is_comment(line)).any(|line| Some(indent(line)) < least) {
+        let least = content
+            .iter()
+            .filter(|line| !is_comment(line))
+            .map(|line| indent(line))
+            .min();
+        if content
+            .iter()
+            .filter(|line| is_comment(line))
+            .any(|line| Some(indent(line)) < least)
+        {
             return Err(too_much("a comment"));
         }
     }
@@ -116,7 +142,11 @@ fn find<'v>(root: &'v Value, at: &[At]) -> Option<&'v Value> {
 /// The most lines a value takes in block style.
 fn height(value: &Value) -> usize {
     match value {
-        Value::Object(map) => map.values().map(|below| height(below) + usize::from(!is_scalar(below))).sum::<usize>().max(1),
+        Value::Object(map) => map
+            .values()
+            .map(|below| height(below) + usize::from(!is_scalar(below)))
+            .sum::<usize>()
+            .max(1),
         Value::Array(items) => items.iter().map(height).sum::<usize>().max(1),
         Value::String(text) => text.lines().count().max(1) + usize::from(text.contains('\n')),
         _ => 1,
@@ -129,10 +159,18 @@ fn is_scalar(value: &Value) -> bool {
 
 /// The lines that differ once the common beginning and end are taken away.
 fn moved<'a>(old: &'a str, new: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
+    let (old, new): (Vec<&str>, Vec<&str>) = (
+        old.split_inclusive('\n').collect(),
+        new.split_inclusive('\n').collect(),
+    );
     let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let (old, new) = (&old[head..], &new[head..]);
-    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
     (old[..old.len() - tail].to_vec(), new[..new.len() - tail].to_vec())
 }
 

@@ -51,7 +51,12 @@ mod tests {
 
     #[test]
     fn the_same_amount_in_two_spellings_is_equal() {
-        for (a, b) in [("500m", "0.5"), ("1Gi", "1024Mi"), ("1", "1000m"), ("1.5Gi", "1536Mi")] {
+        for (a, b) in [
+            ("500m", "0.5"),
+            ("1Gi", "1024Mi"),
+            ("1", "1000m"),
+            ("1.5Gi", "1536Mi"),
+        ] {
             assert_eq!(nano(a), nano(b), "{a} {b}");
             assert!(nano(a).is_some());
         }

@@ -10,11 +10,13 @@ pub fn documents(text: &str) -> Result<Vec<Value>, String> {
         legacy_octal_numbers: true,
         with_snippet: false,
     };
-    serde_saphyr::from_multiple_with_options::<Value>(text, options).map_err(|error| {
-        match error.location() {
-            Some(at) => format!("not readable as YAML at line {} column {}", at.line(), at.column()),
-            None => "not readable as YAML".to_owned(),
-        }
+    serde_saphyr::from_multiple_with_options::<Value>(text, options).map_err(|error| match error.location() {
+        Some(at) => format!(
+            "not readable as YAML at line {} column {}",
+            at.line(),
+            at.column()
+        ),
+        None => "not readable as YAML".to_owned(),
     })
 }
 

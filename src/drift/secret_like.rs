@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 const NAMES: &str = r"pass(word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|client[_-]?secret|auth|dsn|conn(ection)?[_-]?str";
 
 #[expect(clippy::unwrap_used, reason = "constant patterns, compiled by the tests")]
-static NAME: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(&format!(r"(?i)(^|[^a-z]|[a-z][_-])({NAMES})s?($|[^a-z])|(?i)(password|secret|token|apikey|privatekey|credentials?)$")).unwrap());
+static NAME: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(&format!(r"(?i)(^|[^a-z]|[a-z][_-])({NAMES})s?($|[^a-z])|(?i)(password|secret|token|apikey|privatekey|credentials?)$")).unwrap()
+});
 
 #[expect(clippy::unwrap_used, reason = "constant patterns, compiled by the tests")]
 static TEXT: LazyLock<Regex> = LazyLock::new(|| {
@@ -34,7 +35,16 @@ static TEXT: LazyLock<Regex> = LazyLock::new(|| {
 #[must_use]
 fn text_looks_secret(path: &Path, text: &str) -> bool {
     let key = path.last_key().unwrap_or_default();
-    let reference = ["name", "key", "secretName", "serviceAccountName", "kind", "image", "imagePullPolicy"].contains(&key)
+    let reference = [
+        "name",
+        "key",
+        "secretName",
+        "serviceAccountName",
+        "kind",
+        "image",
+        "imagePullPolicy",
+    ]
+    .contains(&key)
         || key.ends_with("Name")
         || key.ends_with("Ref")
         || key.ends_with("Path");
@@ -42,7 +52,11 @@ fn text_looks_secret(path: &Path, text: &str) -> bool {
         return TEXT.is_match(text);
     }
     let named = path.0.iter().any(|step| match step {
-        Step::Item(keys) => keys.iter().any(|(_, value)| value.as_str().is_some_and(|v| NAME.is_match(v))) && key == "value",
+        Step::Item(keys) => {
+            keys.iter()
+                .any(|(_, value)| value.as_str().is_some_and(|v| NAME.is_match(v)))
+                && key == "value"
+        }
         Step::Key(_) => false,
     }) || NAME.is_match(key);
     (named && !text.is_empty()) || TEXT.is_match(text) || looks_random(text)
@@ -50,14 +64,17 @@ fn text_looks_secret(path: &Path, text: &str) -> bool {
 
 /// Long unbroken text with the mix of a generated key. Digests name content and are no secret.
 fn looks_random(text: &str) -> bool {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/_-=".contains(c))).any(|word| {
-        word.len() >= 28
-            && !text.contains("sha256:")
-            && word.contains(|c: char| c.is_ascii_digit())
-            && word.contains(|c: char| c.is_ascii_uppercase())
-            && word.contains(|c: char| c.is_ascii_lowercase())
-            || word.len() >= 40 && !text.contains("sha256:") && word.chars().all(|c| c.is_ascii_hexdigit())
-    })
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/_-=".contains(c)))
+        .any(|word| {
+            word.len() >= 28
+                && !text.contains("sha256:")
+                && word.contains(|c: char| c.is_ascii_digit())
+                && word.contains(|c: char| c.is_ascii_uppercase())
+                && word.contains(|c: char| c.is_ascii_lowercase())
+                || word.len() >= 40
+                    && !text.contains("sha256:")
+                    && word.chars().all(|c| c.is_ascii_hexdigit())
+        })
 }
 
 /// Does anything at or below this path look like a secret?
@@ -67,14 +84,19 @@ pub fn looks_secret(path: &Path, value: &Value) -> bool {
         Value::String(text) => text_looks_secret(path, text),
         Value::Object(map) => map.iter().any(|(key, below)| {
             let named_env = key == "value"
-                && map.get("name").and_then(Value::as_str).is_some_and(|name| NAME.is_match(name))
+                && map
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .is_some_and(|name| NAME.is_match(name))
                 && below.as_str().is_some_and(|text| !text.is_empty());
             named_env || looks_secret(&path.key(key), below)
         }),
         Value::Array(items) => {
             // `args: [--token, abc]` hides the value in the item after its name.
             let split = items.windows(2).any(|pair| {
-                pair[0].as_str().is_some_and(|flag| flag.starts_with('-') && !flag.contains('=') && NAME.is_match(flag))
+                pair[0]
+                    .as_str()
+                    .is_some_and(|flag| flag.starts_with('-') && !flag.contains('=') && NAME.is_match(flag))
             });
             split || items.iter().any(|item| looks_secret(path, item))
         }
@@ -121,7 +143,10 @@ mod tests {
             assert!(looks_secret(&data, &json!(text)), "{text}");
         }
         let spec = Path::keys(&["spec", "containers"]);
-        assert!(looks_secret(&spec, &json!([{"name":"web","env":[{"name":"DB_PASSWORD","value":"x"}]}])));
+        assert!(looks_secret(
+            &spec,
+            &json!([{"name":"web","env":[{"name":"DB_PASSWORD","value":"x"}]}])
+        ));
         assert!(looks_secret(&Path::keys(&["args"]), &json!(["--token", "abc"])));
         assert!(looks_secret(&Path::keys(&["args"]), &json!(["--api-key=abc"])));
         assert!(looks_secret(&Path::keys(&["data", "password"]), &json!("x")));
@@ -133,9 +158,15 @@ mod tests {
         for (path, value) in [
             (Path::keys(&["spec", "replicas"]), json!(5)),
             (Path::keys(&["data", "LOG_LEVEL"]), json!("debug")),
-            (Path::keys(&["image"]), json!("shop/web@sha256:9b2a0f0d6c1e4a7f8b3c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2")),
+            (
+                Path::keys(&["image"]),
+                json!("shop/web@sha256:9b2a0f0d6c1e4a7f8b3c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2"),
+            ),
             (Path::keys(&["secretName"]), json!("web-tls")),
-            (Path::keys(&["secretKeyRef"]), json!({"name":"db","key":"password"})),
+            (
+                Path::keys(&["secretKeyRef"]),
+                json!({"name":"db","key":"password"}),
+            ),
             (Path::keys(&["memory"]), json!("512Mi")),
             (Path::keys(&["args"]), json!(["--listen=:8080", "--verbose"])),
         ] {

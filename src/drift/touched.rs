@@ -40,7 +40,11 @@ impl Touched {
     /// The object by name.
     #[must_use]
     pub fn object(&self) -> ObjectRef {
-        ObjectRef { gvk: self.gvk.clone(), namespace: self.namespace.clone(), name: self.name.clone() }
+        ObjectRef {
+            gvk: self.gvk.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -126,7 +130,11 @@ fn judge(touched: &Touched, observed: &Observed, out: &mut Drift) {
         patch: None,
         how: how.to_owned(),
     };
-    let note = |what: &str, flag: bool| Note { object: object.clone(), what: what.to_owned(), flag };
+    let note = |what: &str, flag: bool| Note {
+        object: object.clone(),
+        what: what.to_owned(),
+        flag,
+    };
     if touched.gvk.is_secret() {
         out.manual.push(by_hand(
             &[],
@@ -139,11 +147,23 @@ fn judge(touched: &Touched, observed: &Observed, out: &mut Drift) {
     let acts_only = |write: &Write| {
         matches!(
             write.subresource.as_deref(),
-            Some("exec" | "attach" | "portforward" | "eviction" | "binding" | "log" | "proxy" | "ephemeralcontainers")
+            Some(
+                "exec"
+                    | "attach"
+                    | "portforward"
+                    | "eviction"
+                    | "binding"
+                    | "log"
+                    | "proxy"
+                    | "ephemeralcontainers"
+            )
         )
     };
     if !touched.writes.is_empty() && touched.writes.iter().all(acts_only) {
-        out.notes.push(note("Acted upon through a sub-resource; git is not concerned.", false));
+        out.notes.push(note(
+            "Acted upon through a sub-resource; git is not concerned.",
+            false,
+        ));
         return;
     }
     match (&observed.before, &observed.after) {
@@ -156,11 +176,24 @@ fn judge(touched: &Touched, observed: &Observed, out: &mut Drift) {
                     "Decide what returns, and bring git to that.",
                 ));
             } else if made_by_controller(before) {
-                out.notes.push(note("Deleted; a controller made it, so git does not hold it.", false));
-            } else if touched.writes.iter().any(|write| write.verb.starts_with("delete")) {
-                out.edits.push(ObjectEdit { object, action: EditAction::Remove });
+                out.notes.push(note(
+                    "Deleted; a controller made it, so git does not hold it.",
+                    false,
+                ));
+            } else if touched
+                .writes
+                .iter()
+                .any(|write| write.verb.starts_with("delete"))
+            {
+                out.edits.push(ObjectEdit {
+                    object,
+                    action: EditAction::Remove,
+                });
             } else {
-                out.notes.push(note("Deleted by somebody else meanwhile; nothing is brought to git.", true));
+                out.notes.push(note(
+                    "Deleted by somebody else meanwhile; nothing is brought to git.",
+                    true,
+                ));
             }
         }
         (None, Some(after)) => judge_created(touched, observed, after, out),
@@ -170,19 +203,41 @@ fn judge(touched: &Touched, observed: &Observed, out: &mut Drift) {
 
 fn judge_created(touched: &Touched, observed: &Observed, after: &Value, out: &mut Drift) {
     let object = touched.object();
-    let note = |what: &str, flag| Note { object: object.clone(), what: what.to_owned(), flag };
-    let created = touched.writes.iter().any(|write| write.verb == "create" && write.subresource.is_none());
+    let note = |what: &str, flag| Note {
+        object: object.clone(),
+        what: what.to_owned(),
+        flag,
+    };
+    let created = touched
+        .writes
+        .iter()
+        .any(|write| write.verb == "create" && write.subresource.is_none());
     // Server-side apply and `update` may create too; with no version before, any write counts.
-    if !created && !touched.writes.iter().any(|write| matches!(write.verb.as_str(), "patch" | "update")) {
-        out.notes.push(note("Appeared meanwhile, not by this grant; nothing is brought to git.", true));
+    if !created
+        && !touched
+            .writes
+            .iter()
+            .any(|write| matches!(write.verb.as_str(), "patch" | "update"))
+    {
+        out.notes.push(note(
+            "Appeared meanwhile, not by this grant; nothing is brought to git.",
+            true,
+        ));
         return;
     }
     if touched.writes.iter().any(|write| write.generate_name) {
-        out.notes.push(note("Created under a generated name; not brought to git, and still alive.", true));
+        out.notes.push(note(
+            "Created under a generated name; not brought to git, and still alive.",
+            true,
+        ));
         return;
     }
-    if matches!((touched.gvk.group.as_str(), touched.gvk.kind.as_str()), ("", "Pod") | ("batch", "Job")) {
-        out.notes.push(note("Made by hand; not brought to git, and still alive.", true));
+    if matches!(
+        (touched.gvk.group.as_str(), touched.gvk.kind.as_str()),
+        ("", "Pod") | ("batch", "Job")
+    ) {
+        out.notes
+            .push(note("Made by hand; not brought to git, and still alive.", true));
         return;
     }
     // An owner reference proves nothing here: the session itself may have written it.
@@ -199,7 +254,10 @@ fn judge_created(touched: &Touched, observed: &Observed, after: &Value, out: &mu
         });
         return;
     }
-    out.edits.push(ObjectEdit { object, action: EditAction::Create(clean) });
+    out.edits.push(ObjectEdit {
+        object,
+        action: EditAction::Create(clean),
+    });
 }
 
 fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: &Value, out: &mut Drift) {
@@ -209,7 +267,9 @@ fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: 
     let mut own = requested_noise(touched, Some(before), Some(after), observed.autoscaled);
     out.manual.append(&mut own);
     // Secrets were turned away above, so neither comparison can be refused.
-    let Ok(changes) = diff(&touched.gvk, &old, &new) else { return };
+    let Ok(changes) = diff(&touched.gvk, &old, &new) else {
+        return;
+    };
     let mut mine = Vec::new();
     let last = observed.last_written.as_ref().map(&clean);
     for change in changes {
@@ -221,7 +281,10 @@ fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: 
         {
             out.notes.push(Note {
                 object: object.clone(),
-                what: format!("{} was changed after the grant's last write, by somebody else; not brought to git.", change.path),
+                what: format!(
+                    "{} was changed after the grant's last write, by somebody else; not brought to git.",
+                    change.path
+                ),
                 flag: true,
             });
         } else {
@@ -240,14 +303,20 @@ fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: 
             if back {
                 out.notes.push(Note {
                     object: object.clone(),
-                    what: format!("{} was changed and reverted by another writer meanwhile; dropped.", change.path),
+                    what: format!(
+                        "{} was changed and reverted by another writer meanwhile; dropped.",
+                        change.path
+                    ),
                     flag: true,
                 });
             }
         }
     }
     let (secret, plain): (Vec<Change>, Vec<Change>) = mine.into_iter().partition(|change| {
-        [&change.before, &change.after].into_iter().flatten().any(|value| looks_secret(&change.path, value))
+        [&change.before, &change.after]
+            .into_iter()
+            .flatten()
+            .any(|value| looks_secret(&change.path, value))
     });
     for change in secret {
         out.manual.push(ManualItem {
@@ -255,7 +324,8 @@ fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: 
             paths: vec![change.path.to_string()],
             why: "The value looks secret, so it is neither shown nor written to git.".to_owned(),
             patch: None,
-            how: "Move the value to a secret store, or bring this field to git by hand if it is harmless.".to_owned(),
+            how: "Move the value to a secret store, or bring this field to git by hand if it is harmless."
+                .to_owned(),
         });
     }
     if !plain.is_empty() {
@@ -266,7 +336,10 @@ fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: 
                 flag: true,
             });
         } else {
-            out.edits.push(ObjectEdit { object, action: EditAction::Change(plain) });
+            out.edits.push(ObjectEdit {
+                object,
+                action: EditAction::Change(plain),
+            });
         }
     }
 }
@@ -276,12 +349,21 @@ fn made_by_controller(before: &Value) -> bool {
     before
         .pointer("/metadata/ownerReferences")
         .and_then(Value::as_array)
-        .is_some_and(|owners| owners.iter().any(|owner| owner.get("controller") == Some(&Value::Bool(true))))
+        .is_some_and(|owners| {
+            owners
+                .iter()
+                .any(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+        })
 }
 
 /// Fields that are never drift but that the grant's own requests set: manual items. What every
 /// client sends along without meaning it is left out.
-fn requested_noise(touched: &Touched, before: Option<&Value>, after: Option<&Value>, autoscaled: bool) -> Vec<ManualItem> {
+fn requested_noise(
+    touched: &Touched,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    autoscaled: bool,
+) -> Vec<ManualItem> {
     let mut items: Vec<ManualItem> = Vec::new();
     for write in &touched.writes {
         let Some(body) = &write.body else { continue };
@@ -290,8 +372,11 @@ fn requested_noise(touched: &Touched, before: Option<&Value>, after: Option<&Val
             if names.is_empty() || sent_by_every_client(&names, write) {
                 continue;
             }
-            let Some(whose) = never_drift(&touched.gvk, &names, autoscaled) else { continue };
-            let value = |object: Option<&Value>| object.and_then(|object| top_of_noise(&path).find(object).cloned());
+            let Some(whose) = never_drift(&touched.gvk, &names, autoscaled) else {
+                continue;
+            };
+            let value =
+                |object: Option<&Value>| object.and_then(|object| top_of_noise(&path).find(object).cloned());
             if value(before) == value(after) {
                 continue;
             }
@@ -315,7 +400,11 @@ fn requested_noise(touched: &Touched, before: Option<&Value>, after: Option<&Val
 fn top_of_noise(path: &Path) -> Path {
     let depth = match path.key_names().as_slice() {
         ["metadata", "ownerReferences" | "finalizers" | "managedFields", ..] => 2,
-        _ => path.0.iter().position(|step| matches!(step, Step::Item(_))).unwrap_or(path.0.len()),
+        _ => path
+            .0
+            .iter()
+            .position(|step| matches!(step, Step::Item(_)))
+            .unwrap_or(path.0.len()),
     };
     Path(path.0.iter().take(depth).cloned().collect())
 }
@@ -325,14 +414,23 @@ fn sent_by_every_client(names: &[&str], write: &Write) -> bool {
         ["status", ..] => write.subresource.as_deref() != Some("status"),
         [
             "metadata",
-            "uid" | "resourceVersion" | "generation" | "creationTimestamp" | "selfLink" | "managedFields"
-            | "deletionTimestamp" | "deletionGracePeriodSeconds",
+            "uid"
+            | "resourceVersion"
+            | "generation"
+            | "creationTimestamp"
+            | "selfLink"
+            | "managedFields"
+            | "deletionTimestamp"
+            | "deletionGracePeriodSeconds",
             ..,
-        ] => true,
+        ]
+        | [.., "metadata", "creationTimestamp"] => true,
         [.., "annotations", key] => {
-            matches!(*key, "kubectl.kubernetes.io/last-applied-configuration" | "kubectl.kubernetes.io/restartedAt")
+            matches!(
+                *key,
+                "kubectl.kubernetes.io/last-applied-configuration" | "kubectl.kubernetes.io/restartedAt"
+            )
         }
-        [.., "metadata", "creationTimestamp"] => true,
         _ => false,
     }
 }
@@ -346,7 +444,10 @@ fn fields_set(write: &Write, body: &Value) -> Vec<Path> {
                 if let Some(pointer) = operation.get(field).and_then(Value::as_str) {
                     let steps = pointer.split('/').skip(1);
                     let keys = steps.filter(|step| *step != "-" && step.parse::<usize>().is_err());
-                    let base = Path(keys.map(|key| Step::Key(key.replace("~1", "/").replace("~0", "~"))).collect());
+                    let base = Path(
+                        keys.map(|key| Step::Key(key.replace("~1", "/").replace("~0", "~")))
+                            .collect(),
+                    );
                     match operation.get("value") {
                         Some(value) if field == "path" => leaves(&base, value, &mut out),
                         _ => out.push(base),
@@ -364,9 +465,13 @@ fn fields_set(write: &Write, body: &Value) -> Vec<Path> {
 
 fn leaves(path: &Path, value: &Value, out: &mut Vec<Path>) {
     match value {
-        Value::Object(map) if !map.is_empty() => map.iter().for_each(|(key, below)| leaves(&path.key(key), below, out)),
+        Value::Object(map) if !map.is_empty() => map
+            .iter()
+            .for_each(|(key, below)| leaves(&path.key(key), below, out)),
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| leaves(path, item, out));
+            for item in items {
+                leaves(path, item, out);
+            }
         }
         _ => out.push(path.clone()),
     }
@@ -400,14 +505,20 @@ mod tests {
     }
 
     fn seen(before: Option<Value>, after: Option<Value>) -> Observed {
-        Observed { before, after, ..Observed::default() }
+        Observed {
+            before,
+            after,
+            ..Observed::default()
+        }
     }
 
     #[test]
     fn scale_is_an_edit_and_net_zero_is_no_drift() {
         let touched = web(&[("patch", Some("scale"), json!({"spec":{"replicas":5}}))]);
         let out = drift(&[(touched.clone(), seen(Some(deployment(2)), Some(deployment(5))))]);
-        assert!(matches!(&out.edits[0].action, EditAction::Change(c) if c.len() == 1 && c[0].path.to_string() == "spec.replicas"));
+        assert!(
+            matches!(&out.edits[0].action, EditAction::Change(c) if c.len() == 1 && c[0].path.to_string() == "spec.replicas")
+        );
         assert!(out.manual.is_empty());
         assert!(drift(&[(touched, seen(Some(deployment(2)), Some(deployment(2))))]).is_none());
     }
@@ -415,7 +526,10 @@ mod tests {
     #[test]
     fn scale_under_an_autoscaler_is_for_people() {
         let touched = web(&[("patch", Some("scale"), json!({"spec":{"replicas":5}}))]);
-        let observed = Observed { autoscaled: true, ..seen(Some(deployment(2)), Some(deployment(5))) };
+        let observed = Observed {
+            autoscaled: true,
+            ..seen(Some(deployment(2)), Some(deployment(5)))
+        };
         let out = drift(&[(touched, observed)]);
         assert!(out.edits.is_empty());
         assert_eq!(out.manual[0].paths, ["spec.replicas"]);
@@ -430,8 +544,17 @@ mod tests {
         let out = drift(&[(touched, seen(Some(deployment(2)), Some(after.clone())))]);
         assert_eq!(out.manual.len(), 1);
         assert_eq!(out.manual[0].paths, ["metadata.ownerReferences"]);
-        let json_patch = web(&[("patch", None, json!([{"op":"add","path":"/metadata/ownerReferences/-","value":{"uid":"1"}}]))]);
-        assert_eq!(drift(&[(json_patch, seen(Some(deployment(2)), Some(after)))]).manual.len(), 1);
+        let json_patch = web(&[(
+            "patch",
+            None,
+            json!([{"op":"add","path":"/metadata/ownerReferences/-","value":{"uid":"1"}}]),
+        )]);
+        assert_eq!(
+            drift(&[(json_patch, seen(Some(deployment(2)), Some(after)))])
+                .manual
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -446,12 +569,21 @@ mod tests {
 
     #[test]
     fn deletes_and_creates_follow_the_table() {
-        let gone = drift(&[(web(&[("delete", None, json!({}))]), seen(Some(deployment(2)), None))]);
+        let gone = drift(&[(
+            web(&[("delete", None, json!({}))]),
+            seen(Some(deployment(2)), None),
+        )]);
         assert!(matches!(gone.edits[0].action, EditAction::Remove));
         let again = web(&[("delete", None, json!({})), ("create", None, json!({}))]);
         let out = drift(&[(again, seen(Some(deployment(2)), Some(deployment(3))))]);
-        assert!(matches!(out.edits[0].action, EditAction::Change(_)), "deleted and made again is an edit");
-        let new = drift(&[(web(&[("create", None, deployment(1))]), seen(None, Some(deployment(1))))]);
+        assert!(
+            matches!(out.edits[0].action, EditAction::Change(_)),
+            "deleted and made again is an edit"
+        );
+        let new = drift(&[(
+            web(&[("create", None, deployment(1))]),
+            seen(None, Some(deployment(1))),
+        )]);
         assert!(matches!(&new.edits[0].action, EditAction::Create(v) if v.get("status").is_none()));
         let mut pod = web(&[("create", None, json!({}))]);
         pod.gvk = Gvk::new("", "v1", "Pod");
@@ -466,13 +598,24 @@ mod tests {
     #[test]
     fn what_another_writer_took_back_is_dropped_and_flagged() {
         let touched = web(&[("patch", None, json!({"spec":{"replicas":5}}))]);
-        let observed = Observed { last_written: Some(deployment(5)), ..seen(Some(deployment(2)), Some(deployment(2))) };
+        let observed = Observed {
+            last_written: Some(deployment(5)),
+            ..seen(Some(deployment(2)), Some(deployment(2)))
+        };
         let out = drift(&[(touched.clone(), observed)]);
         assert!(out.is_none());
-        assert!(out.notes[0].flag && out.notes[0].what.contains("spec.replicas was changed and reverted"));
+        assert!(
+            out.notes[0].flag
+                && out.notes[0]
+                    .what
+                    .contains("spec.replicas was changed and reverted")
+        );
         let mut later = deployment(5);
         later["spec"]["paused"] = json!(true);
-        let observed = Observed { last_written: Some(deployment(5)), ..seen(Some(deployment(2)), Some(later)) };
+        let observed = Observed {
+            last_written: Some(deployment(5)),
+            ..seen(Some(deployment(2)), Some(later))
+        };
         let out = drift(&[(touched, observed)]);
         assert!(matches!(&out.edits[0].action, EditAction::Change(c) if c.len() == 1));
         assert!(out.notes[0].what.contains("spec.paused"));
@@ -484,11 +627,17 @@ mod tests {
         secret.gvk = Gvk::new("", "v1", "Secret");
         let mut map = web(&[("patch", None, json!({"data":{"db.password":"hunter2"}}))]);
         map.gvk = Gvk::new("", "v1", "ConfigMap");
-        let observed = seen(Some(json!({"data":{}})), Some(json!({"data":{"db.password":"hunter2"}})));
+        let observed = seen(
+            Some(json!({"data":{}})),
+            Some(json!({"data":{"db.password":"hunter2"}})),
+        );
         let out = drift(&[(secret, Observed::default()), (map, observed)]);
         assert!(out.edits.is_empty());
         assert_eq!(out.manual.len(), 2);
         let said = serde_json::to_string(&out.manual).unwrap();
-        assert!(!said.contains("hunter2") && !said.contains("aHVudGVyMg"), "{said}");
+        assert!(
+            !said.contains("hunter2") && !said.contains("aHVudGVyMg"),
+            "{said}"
+        );
     }
 }

@@ -268,3 +268,40 @@ impl Provider {
         Ok(metadata)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::settings::tests::settings;
+
+    #[test]
+    fn extra_authorities_must_be_certificates() {
+        for pem in [
+            &b"not a certificate"[..],
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            let found = Wire::new(&Settings {
+                extra_ca_pem: Some(pem.to_vec()),
+                ..settings()
+            });
+            assert!(found.is_err(), "{}", String::from_utf8_lossy(pem));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_is_down_keeps_nobody_from_starting_and_is_named_plainly() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let down = Settings {
+            issuer: format!("http://{nobody}"),
+            ..settings()
+        };
+        let provider = Provider::new(&down).unwrap();
+        let now = "2026-03-01T10:00:00Z".parse().unwrap();
+        let refusal = provider.metadata(now).await.unwrap_err();
+        assert!(refusal.to_string().contains("refused"), "{refusal}");
+        assert_eq!(refusal.kind(), "provider_unreachable");
+    }
+}

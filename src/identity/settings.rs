@@ -130,10 +130,10 @@ pub(super) fn is_private(url: &Url) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn settings() -> Settings {
+    pub(in crate::identity) fn settings() -> Settings {
         Settings {
             issuer: "https://sign-in.example.test".to_owned(),
             client_id: "breakglass".to_owned(),

@@ -14,7 +14,8 @@
 
 import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import http from 'node:http';
+import https from 'node:https';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Provider from 'oidc-provider';
@@ -62,10 +63,11 @@ async function body(request) {
  * Starts the sign-in provider and returns when it answers.
  * `port` 0 picks a free one, which is kept in `dir` so that a restart has the same issuer.
  * `clients` are oidc-provider client objects (client_id, client_secret, redirect_uris, post_logout_redirect_uris).
+ * `tls` ({ key, cert }, PEM) makes it https.
  * `faults` may be changed at any time: { token, wire, only, delayMs }; see signin_faults.mjs.
  */
 export async function startSignIn({
-  port = 0, dir, issuer, people = allPeople, awkward = awkwardPeople, clients = [], control = false,
+  port = 0, dir, issuer, people = allPeople, awkward = awkwardPeople, clients = [], control = false, tls,
 }) {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const keysFile = join(dir, 'keys.json');
@@ -87,19 +89,20 @@ export async function startSignIn({
 
   let provider;
   let answer;
-  const server = createServer((request, response) => {
+  const serve = (request, response) => {
     route(request, response).catch((error) => {
       console.error('sign-in:', error);
       if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
       response.end('the sign-in failed; its log says why\n');
     });
-  });
+  };
+  const server = tls ? https.createServer(tls, serve) : http.createServer(serve);
   const portFile = join(dir, 'port.json');
   const wanted = port || (existsSync(portFile) ? JSON.parse(readFileSync(portFile, 'utf8')) : 0);
   await new Promise((resolve, reject) => server.once('error', reject).listen(wanted, '127.0.0.1', resolve));
   const bound = server.address().port;
   writeWhole(portFile, JSON.stringify(bound));
-  const name = issuer ?? `http://127.0.0.1:${bound}`;
+  const name = issuer ?? `${tls ? 'https' : 'http'}://127.0.0.1:${bound}`;
 
   function build() {
     provider = new Provider(name, {
@@ -281,16 +284,19 @@ if (import.meta.url === `file://${process.argv[1]}`) {
       dir: { type: 'string' },
       client: { type: 'string', multiple: true, default: [] },
       control: { type: 'boolean', default: false },
+      'tls-key': { type: 'string' },
+      'tls-cert': { type: 'string' },
     },
   });
   if (!values.dir) {
-    console.error('usage: node signin.mjs --dir DIR [--port N] [--control] [--client CLIENT.json]...');
+    console.error('usage: node signin.mjs --dir DIR [--port N] [--control] [--tls-key KEY --tls-cert CERT] [--client CLIENT.json]...');
     process.exit(2);
   }
   const signIn = await startSignIn({
     port: Number(values.port),
     dir: values.dir,
     control: values.control,
+    tls: values['tls-key'] && { key: readFileSync(values['tls-key']), cert: readFileSync(values['tls-cert']) },
     clients: values.client.map((path) => JSON.parse(readFileSync(path, 'utf8'))),
   });
   console.log(signIn.issuer);
