@@ -4,6 +4,11 @@
 //! [`super::text`]. The description is bounded, and says so where it was cut: the whole record stays
 //! with the broker, and the ledger's checkpoint is in the commit as well, since people can edit this.
 
+#![expect(
+    clippy::format_push_string,
+    reason = "`write!` into a String adds an error that cannot happen"
+)]
+
 use super::text::{block, code, inline, one_line, quotation};
 use crate::clock::Time;
 use url::Url;
