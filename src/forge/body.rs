@@ -455,7 +455,7 @@ mod tests {
         }
     }
 
-    /// A line without its code spans, found as CommonMark finds them.
+    /// A line without its code spans, found as Markdown finds them.
     fn without_code(line: &str) -> String {
         let mut rest = line.to_owned();
         let mut out = String::new();
