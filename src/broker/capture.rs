@@ -13,7 +13,7 @@ use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
 use crate::domain::object::ObjectKey;
 use crate::domain::transition::{About, ActionRow, Transition, Write, record};
-use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Plan, Rules, Touched};
+use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Rules, Touched};
 use crate::ids::{FollowUpId, ItemId, random_bytes};
 use crate::ledger;
 use chrono::TimeDelta;
@@ -220,9 +220,12 @@ impl Broker {
         drift: &Drift,
     ) -> Result<Outcome> {
         let repository = self.repository_for(grant);
+        let mut base_commit = String::new();
         let plan = match &repository {
             Some((_, repository)) => {
-                let files = self.git_files(repository, None).await?;
+                let repo = super::follow_up::repo_of(repository);
+                base_commit = self.forge.head(&repo, &repository.base_branch).await?.sha;
+                let files = self.git_files(repository, Some(&base_commit)).await?;
                 drift::plan(drift, &files, &rules_of(repository, &grant.cluster))
             }
             None => drift::plan(drift, &[], &Rules { default_namespaces: vec![], new_files_in: String::new() }),
@@ -236,8 +239,16 @@ impl Broker {
             follow_up.remark(now, format!("{}: {}", note.object, note.what));
         }
         if let (Some((name, repository)), false) = (&repository, plan.file_edits.is_empty()) {
-            let pull = self.publish(name, repository, &follow_up, grant, actions, &plan).await?;
-            follow_up.pull = Some(pull);
+            let work = super::publish::Publication {
+                name,
+                repository,
+                base_commit: &base_commit,
+                follow_up: &follow_up,
+                grant,
+                actions,
+                plan: &plan,
+            };
+            follow_up.pull = Some(self.publish(&work).await?);
         }
         self.commit_owed(follow_up, now).await
     }
@@ -275,7 +286,7 @@ impl Broker {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
@@ -397,18 +408,19 @@ impl Broker {
         repository: &crate::config::Repository,
         commit: Option<&str>,
     ) -> Result<Vec<GitFile>> {
+        let repo = super::follow_up::repo_of(repository);
         let at = match commit {
             Some(commit) => commit.to_owned(),
-            None => self.forge.head(&repository.repository, &repository.base_branch).await?.sha,
+            None => self.forge.head(&repo, &repository.base_branch).await?.sha,
         };
         let mut files = vec![];
         for path in &repository.paths {
-            for file in self.forge.list_files(&repository.repository, &path.path, &at).await? {
+            for file in self.forge.list_files(&repo, &path.path, &at).await? {
                 let yaml = [".yaml", ".yml"].iter().any(|end| file.to_ascii_lowercase().ends_with(end));
                 if !yaml || files.iter().any(|known: &GitFile| known.path == file) {
                     continue;
                 }
-                let bytes = self.forge.read_file(&repository.repository, &file, &at).await?;
+                let bytes = self.forge.read_file(&repo, &file, &at).await?;
                 let Some(bytes) = bytes else { continue };
                 let text = String::from_utf8(bytes).map_err(|_| {
                     BrokerError::Refused(format!("{file} in {} is not UTF-8", repository.repository))
