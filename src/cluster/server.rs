@@ -5,11 +5,11 @@
 
 use super::ClusterError;
 use http::{Method, Request};
-use kube::Client;
 use kube::client::AuthError;
+use kube::core::Status;
+use kube::Client;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
-use std::error::Error as _;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 pub(super) type Result<T> = std::result::Result<T, ClusterError>;
@@ -47,6 +47,38 @@ impl Server {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value> {
+        self.send(doing, method, path, body).await?.map_err(|status| self.refused(doing, &status))
+    }
+
+    /// The object at `path`; `None` when there is none of that name. A path that the API server does
+    /// not know at all is an error: it says nothing about an object.
+    pub(super) async fn find(&self, doing: &str, path: &str) -> Result<Option<Value>> {
+        match self.send(doing, Method::GET, path, None).await? {
+            Ok(object) => Ok(Some(object)),
+            Err(status) if is_missing(&status) => Ok(None),
+            Err(status) => Err(self.refused(doing, &status)),
+        }
+    }
+
+    /// Deletes the very object that was read: `uid` keeps a namesake made meanwhile alive. Done as
+    /// well when there is none.
+    pub(super) async fn delete(&self, doing: &str, path: &str, uid: &str) -> Result<()> {
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
+        match self.send(doing, Method::DELETE, path, Some(&options)).await? {
+            Ok(_) => Ok(()),
+            Err(status) if is_missing(&status) => Ok(()),
+            Err(status) => Err(self.refused(doing, &status)),
+        }
+    }
+
+    /// Sends one request. The inner error is the API server's own no.
+    pub(super) async fn send(
+        &self,
+        doing: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<std::result::Result<Value, Box<Status>>> {
         let bytes = body.map(|value| value.to_string().into_bytes()).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -56,31 +88,22 @@ impl Server {
             .body(bytes)
             .map_err(|error| self.unreachable(doing, &error.to_string()))?;
         let answer = tokio::time::timeout(PATIENCE, self.client.request_text(request)).await;
-        let answer = answer
-            .map_err(|_| self.unreachable(doing, &format!("no answer within {} s", PATIENCE.as_secs())))?
-            .map_err(|error| self.explain(doing, &error))?;
-        serde_json::from_str(&answer)
-            .map_err(|_| self.unreachable(doing, "the answer was cut, or is not JSON"))
-    }
-
-    /// The object at `path`; `None` when there is none of that name. A path that the API server does
-    /// not know at all is an error: it says nothing about an object.
-    pub(super) async fn find(&self, doing: &str, path: &str) -> Result<Option<Value>> {
-        match self.ask(doing, Method::GET, path, None).await {
-            Ok(object) => Ok(Some(object)),
-            Err(ClusterError::Refused { code: 404, why, .. }) if why.ends_with("not found") && why.contains('"') => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        let slow = |_| self.unreachable(doing, &format!("no answer within {} s", PATIENCE.as_secs()));
+        match answer.map_err(slow)? {
+            Ok(text) => serde_json::from_str(&text)
+                .map(Ok)
+                .map_err(|_| self.unreachable(doing, "the answer was cut, or is not JSON")),
+            Err(kube::Error::Api(status)) => Ok(Err(status)),
+            Err(error) => Err(self.explain(doing, &error)),
         }
     }
 
     /// Makes an object. `None` when one of its name exists already.
     pub(super) async fn make(&self, doing: &str, path: &str, object: &Value) -> Result<Option<Value>> {
-        match self.ask(doing, Method::POST, path, Some(object)).await {
+        match self.send(doing, Method::POST, path, Some(object)).await? {
             Ok(made) => Ok(Some(made)),
-            Err(ClusterError::Refused { code: 409, .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(status) if status.code == 409 => Ok(None),
+            Err(status) => Err(self.refused(doing, &status)),
         }
     }
 
@@ -106,13 +129,17 @@ impl Server {
     /// What a failure of the client means.
     pub(super) fn explain(&self, doing: &str, error: &kube::Error) -> ClusterError {
         match error {
-            kube::Error::Api(status) => ClusterError::Refused {
-                cluster: self.cluster.clone(),
-                doing: doing.to_owned(),
-                code: status.code,
-                why: status.message.clone(),
-            },
+            kube::Error::Api(status) => self.refused(doing, status),
             other => self.unreachable(doing, &reasons(other)),
+        }
+    }
+
+    pub(super) fn refused(&self, doing: &str, status: &Status) -> ClusterError {
+        ClusterError::Refused {
+            cluster: self.cluster.clone(),
+            doing: doing.to_owned(),
+            code: status.code,
+            why: status.message.clone(),
         }
     }
 
@@ -123,6 +150,11 @@ impl Server {
             why: why.to_owned(),
         }
     }
+}
+
+/// No object of that name, rather than no such path.
+pub(super) fn is_missing(status: &Status) -> bool {
+    status.code == 404 && status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
 /// The chain of reasons of a transport failure. What a credential plugin printed is left out: it may
