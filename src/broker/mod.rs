@@ -4,6 +4,7 @@
 //! that somebody else was faster: the caller reads again, and the second decision is the true one.
 
 pub mod approve;
+pub mod canary;
 pub mod capture;
 pub mod deliver;
 pub mod end;
