@@ -5,7 +5,7 @@
 
 mod world;
 
-use breakglass::cluster::{Access, Cluster, ClusterError, KubeCluster, Probe, Token};
+use breakglass::cluster::{Access, Cluster, ClusterError, KubeCluster, Probe, Token, manifests};
 use breakglass::config::{self, GRANTS_NAMESPACE};
 use breakglass::domain::object::ObjectKey;
 use http::Method;
@@ -90,6 +90,11 @@ async fn a_secret_takes_its_own_token_with_it_and_no_other() {
     let took = until("the 401", 12, async || first_session.get(&pods).await == 401).await;
     assert!(took < Duration::from_secs(11), "{took:?}");
     assert_eq!(second_session.get(&pods).await, 200);
+    until("the probe's death", 12, async || {
+        matches!(world.cluster.probe(&first.probe).await, Ok(Probe::Dead(_)))
+    })
+    .await;
+    assert_eq!(world.cluster.probe(&second.probe).await.unwrap(), Probe::Alive);
     // Its Secret is found by the grant's label.
     world.cluster.remove_account(&access).await.unwrap();
     assert_eq!(world.admin.get(&format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/secrets/{two}")).await, 404);
@@ -104,12 +109,15 @@ fn chrono_now() -> i64 {
 #[tokio::test]
 async fn a_widened_role_is_seen_and_an_aggregated_one_refused() {
     let world = world().await;
+    let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{OTHER_ROLE}");
+    // The world may have been used before.
+    let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch", "get"]});
+    world.admin.changed(&path, &json!({"aggregationRule": null, "rules": [rule]})).await;
     let before = world.cluster.rules(OTHER_ROLE).await.unwrap();
     assert_eq!(
         before,
         json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch"], "resourceNames": []}])
     );
-    let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{OTHER_ROLE}");
     let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch", "delete"]});
     world.admin.changed(&path, &json!({"rules": [rule]})).await;
     assert_ne!(world.cluster.rules(OTHER_ROLE).await.unwrap(), before);
@@ -150,6 +158,42 @@ async fn a_binding_by_somebody_else_is_named_and_the_credential_dies_anyway() {
     until("the 401", 12, async || engineer.get(&world.path("pods")).await == 401).await;
     world.admin.delete(&world.binding_path("/more-for-them")).await;
     world.cluster.remove_bindings(&access).await.unwrap();
+}
+
+/// Each kind of object that may carry a Pod is valid but for what the policy forbids: anything else that
+/// refused it first would hide a policy that is not there.
+#[tokio::test]
+async fn whatever_a_role_can_make_there_is_something_the_policy_refuses_and_nothing_else_does() {
+    let world = world().await;
+    let _policy = POLICY.read().await;
+    let access = world.access();
+    world.cluster.lay_out(&access).await.unwrap();
+    let token = world.cluster.issue(&access, &format!("{}-a", access.account), 600).await.unwrap();
+    world.cluster.use_once(&access, &token).await.unwrap();
+    let engineer = session(&world, &access, &token).await;
+    for (group, resource) in [
+        ("", "pods"),
+        ("apps", "deployments"),
+        ("apps", "statefulsets"),
+        ("apps", "daemonsets"),
+        ("apps", "replicasets"),
+        ("batch", "jobs"),
+        ("batch", "cronjobs"),
+    ] {
+        let rule = json!({"api_groups": [group], "resources": [resource], "verbs": ["create"]});
+        let role: config::ClusterRole = serde_json::from_value(json!({"rules": [rule]})).unwrap();
+        let probe = manifests::probe(&role, &world.namespace).unwrap();
+        let path = format!("{}?dryRun=All", probe.path);
+        let (code, said) = engineer.ask(Method::POST, &path, Some(&probe.object)).await;
+        assert!(
+            manifests::Probe::is_refused_by_policy(code, said["message"].as_str().unwrap_or_default()),
+            "{resource}: {code} {said}"
+        );
+        let (code, said) = world.admin.ask(Method::POST, &path, Some(&probe.object)).await;
+        assert_eq!(code, 200, "{resource}: {said}");
+    }
+    world.cluster.remove_bindings(&access).await.unwrap();
+    world.cluster.remove_account(&access).await.unwrap();
 }
 
 #[tokio::test]
