@@ -6,6 +6,7 @@
 pub mod approve;
 pub mod capture;
 pub mod end;
+pub mod export;
 pub mod follow_up;
 pub mod grant;
 pub mod notices;
@@ -13,6 +14,7 @@ pub mod record;
 pub mod request;
 pub mod reveal;
 pub mod review;
+pub mod verify;
 
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};
