@@ -25,6 +25,17 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Print what has to be applied to a cluster: namespaces, roles and admission policies.
+    Manifests {
+        /// The configuration.
+        file: PathBuf,
+        /// The cluster's name in it; may be left out where there is only one.
+        #[arg(long)]
+        cluster: Option<String>,
+        /// Print the audit policy for its API servers instead.
+        #[arg(long)]
+        audit_policy: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -34,6 +45,11 @@ fn main() -> ExitCode {
             without_secrets,
         } => config::command::check(&file, !without_secrets),
         Command::Schema => Ok(config::schema()),
+        Command::Manifests {
+            file,
+            cluster,
+            audit_policy,
+        } => config::command::manifests(&file, cluster.as_deref(), audit_policy),
     };
     match said {
         Ok(text) => {

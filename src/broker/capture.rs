@@ -13,7 +13,7 @@ use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
 use crate::domain::object::ObjectKey;
 use crate::domain::transition::{About, ActionRow, Transition, Write, record};
-use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Plan, Rules, Touched};
+use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Rules, Touched};
 use crate::ids::{FollowUpId, ItemId, random_bytes};
 use crate::ledger;
 use chrono::TimeDelta;
@@ -397,18 +397,19 @@ impl Broker {
         repository: &crate::config::Repository,
         commit: Option<&str>,
     ) -> Result<Vec<GitFile>> {
+        let repo = super::follow_up::repo_of(repository);
         let at = match commit {
             Some(commit) => commit.to_owned(),
-            None => self.forge.head(&repository.repository, &repository.base_branch).await?.sha,
+            None => self.forge.head(&repo, &repository.base_branch).await?.sha,
         };
         let mut files = vec![];
         for path in &repository.paths {
-            for file in self.forge.list_files(&repository.repository, &path.path, &at).await? {
+            for file in self.forge.list_files(&repo, &path.path, &at).await? {
                 let yaml = [".yaml", ".yml"].iter().any(|end| file.to_ascii_lowercase().ends_with(end));
                 if !yaml || files.iter().any(|known: &GitFile| known.path == file) {
                     continue;
                 }
-                let bytes = self.forge.read_file(&repository.repository, &file, &at).await?;
+                let bytes = self.forge.read_file(&repo, &file, &at).await?;
                 let Some(bytes) = bytes else { continue };
                 let text = String::from_utf8(bytes).map_err(|_| {
                     BrokerError::Refused(format!("{file} in {} is not UTF-8", repository.repository))

@@ -11,9 +11,10 @@ use crate::domain::deadline::{Deadline, DeadlineState};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::{FollowUp, FollowUpState};
 use crate::domain::object::ObjectKey;
-use crate::domain::review::{Conclusion, PullPhase, PullState, Verdict, independent_approval};
+use crate::domain::review::{Conclusion, PullPhase, PullState, ReviewState, Verdict, independent_approval};
 use crate::domain::transition::{About, Transition, Write, record};
-use crate::drift::{self, Location, ObjectRef, Path};
+use crate::drift::locate::{Location, document};
+use crate::drift::{self, ObjectRef, Path};
 use crate::forge::{Check, Repo};
 use crate::ids::FollowUpId;
 use crate::store::FollowUpFilter;
@@ -103,26 +104,26 @@ impl Broker {
             name: self.config.forge.check_name.clone(),
             conclusion,
             title,
-            summary: format!("{}\n\n{page}", crate::forge::text::plain(&verdict.words())),
+            summary: format!("{}\n\n{page}", crate::forge::text::quiet(&verdict.words())),
         }
     }
 
     /// Keeps what the forge shows when it changed.
     async fn note_pull(&self, follow_up: FollowUp, state: &PullState, verdict: &Verdict) -> Result<FollowUp> {
-        let mut new = follow_up.clone();
-        let Some(pull) = &mut new.pull else { return Ok(follow_up) };
+        let Some(mut pull) = follow_up.pull.clone() else { return Ok(follow_up) };
         pull.head_sha.clone_from(&state.head_sha);
         pull.check = verdict.words();
         pull.reviews = state
             .reviews
             .iter()
-            .map(|review| format!("{} {}", review.login, review.state.words()))
+            .map(|review| format!("{} {}", review.login, words(review.state)))
             .collect();
-        if new == follow_up {
+        if follow_up.pull.as_ref() == Some(&pull) {
             return Ok(follow_up);
         }
         let sentence = format!("Pull request #{}: {}", pull.number, pull.check);
         let facts = json!({"pull_request": pull});
+        let new = FollowUp { pull: Some(pull), ..follow_up.clone() };
         self.move_on(follow_up, new, EntryKind::FollowUpOwed, sentence, facts, None).await
     }
 
@@ -222,8 +223,8 @@ impl Broker {
             if manual.contains(&object.to_string()) {
                 continue;
             }
-            let in_git = match drift::document(&object, &files, &rules) {
-                Location::Found { value, .. } => Some(value),
+            let in_git = match document(&object, &files, &rules) {
+                Location::Found(found) => Some(found.value),
                 _ => None,
             };
             let resource = self.resource_of(follow_up, &object).await?;
@@ -364,6 +365,16 @@ impl Broker {
 
 /// The forge's name for a configured repository.
 pub(super) fn repo_of(repository: &Repository) -> Repo {
-    let (owner, name) = repository.owner_and_name();
+    // The configuration was refused at start if this is not `owner/name`.
+    let (owner, name) = repository.owner_and_name().unwrap_or_default();
     Repo { owner: owner.to_owned(), name: name.to_owned(), id: None }
+}
+
+fn words(state: ReviewState) -> &'static str {
+    match state {
+        ReviewState::Approved => "approved",
+        ReviewState::ChangesRequested => "asked for changes",
+        ReviewState::Commented => "commented",
+        ReviewState::Dismissed => "was dismissed",
+    }
 }

@@ -5,11 +5,13 @@
 
 pub mod approve;
 pub mod capture;
+pub mod deliver;
 pub mod end;
 pub mod export;
 pub mod follow_up;
 pub mod grant;
 pub mod notices;
+pub mod publish;
 pub mod record;
 pub mod request;
 pub mod reveal;
@@ -26,6 +28,7 @@ use crate::domain::request::RequestRefusal;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::domain::{entry_kind::EntryKind, grant::Grant};
 use crate::forge::{Forge, ForgeError};
+use crate::notify::Notifier;
 use crate::ids::{FindingId, GrantId};
 use crate::store::{Committed, Store, StoreError};
 use serde_json::json;
@@ -98,6 +101,8 @@ pub struct Broker {
     pub clusters: BTreeMap<String, Arc<dyn Cluster>>,
     /// The forge.
     pub forge: Arc<dyn Forge>,
+    /// The channels notices go out by.
+    pub notifier: Arc<dyn Notifier>,
     /// Wakes the workers.
     pub poke: Arc<Notify>,
     /// Wakes live pages and waiting reveals.

@@ -151,7 +151,6 @@ impl Broker {
     async fn raise(&self, cluster: &str, alarm: &Alarm, known: &Known) -> Result<()> {
         let grant = match &alarm.kind {
             AlarmKind::UnknownCredential { grant, .. }
-            | AlarmKind::NoCredential { grant }
             | AlarmKind::Unreadable { grant } => known.grants.get(grant),
             _ => None,
         };
@@ -281,7 +280,7 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         arrived_at: now,
         credential_id: action.credential.clone(),
         class: action.class.name().to_owned(),
-        flags: action.flags.iter().map(|flag| flag.name().to_owned()).collect(),
+        flags: names(&serde_json::to_value(&action.flags).unwrap_or_default()),
         words: action.words.verb.clone(),
         object: action.words.object.clone(),
         detail: action.words.detail.clone(),
@@ -314,7 +313,7 @@ fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Reco
         words: "issued".to_owned(),
         object: format!("a credential for {}", issuance.account),
         detail: String::new(),
-        code: Some(issuance.code),
+        code: issuance.code,
         mutation: false,
         audit_id: String::new(),
         stage: String::new(),
@@ -322,4 +321,9 @@ fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Reco
         facts,
     }));
     Some(entry)
+}
+
+/// A serialised list of names.
+fn names(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }

@@ -5,3 +5,4 @@ pub mod contract;
 pub use contract::{
     Access, Cluster, ClusterError, FirstUse, Probe, Token,
 };
+pub mod manifests;

@@ -158,7 +158,7 @@ impl ClusterRole {
             let mut say = |why: String| found.push((at, why));
             if [&rule.api_groups, &rule.resources, &rule.verbs]
                 .into_iter()
-                .any(|part| part.is_empty())
+                .any(Vec::is_empty)
             {
                 say("api_groups, resources and verbs must each name something".into());
             }
@@ -260,8 +260,12 @@ mod tests {
         let role: ClusterRole = serde_saphyr::from_str(yaml).unwrap();
         role.dangers()
             .into_iter()
-            .map(|(at, why)| format!("{at}: {why}\n"))
-            .collect()
+            .map(|(at, why)| format!("{at}: {why}"))
+            .collect::<Vec<_>>()
+            .join(
+                "
+",
+            )
     }
 
     #[test]

@@ -60,14 +60,14 @@ impl Config {
         if let Some(env) = env {
             for (steps, path) in config.paths_mut() {
                 // A database may be made on the first start; everything else must be there.
-                if !matches!(steps.first(), Some(Step::Key(key)) if key == "store") {
-                    if let Err(error) = std::fs::File::open(&*path) {
-                        problems.push(at(
-                            &steps,
-                            format!("the file {} cannot be read: {error}", path.display()),
-                            None,
-                        ));
-                    }
+                if !matches!(steps.first(), Some(Step::Key(key)) if key == "store")
+                    && let Err(error) = std::fs::File::open(&*path)
+                {
+                    problems.push(at(
+                        &steps,
+                        format!("the file {} cannot be read: {error}", path.display()),
+                        None,
+                    ));
                 }
             }
             for (steps, secret) in config.secrets_mut() {

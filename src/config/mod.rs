@@ -135,7 +135,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Config, String> {
         Config::from_text("test.yaml", text, Path::new("/nowhere"), None)
-            .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect())
+            .map_err(|problems| command::report(&problems))
     }
 
     /// The example with one piece of text replaced, and what is then said of it.
@@ -173,6 +173,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of what is refused")]
     fn what_sections_say_of_each_other_must_be_true() {
         for (from, to, words) in [
             (
@@ -348,12 +349,8 @@ mod tests {
             text = text.replace(&format!("file: /run/secrets/{name}"), &format!("env: {name}"));
         }
         let load = |pairs: &[(&str, &str)]| {
-            Config::from_text("test.yaml", &text, folder.path(), Some(&Env::of(pairs))).map_err(|problems| {
-                problems
-                    .iter()
-                    .map(|problem| format!("{problem}\n"))
-                    .collect::<String>()
-            })
+            Config::from_text("test.yaml", &text, folder.path(), Some(&Env::of(pairs)))
+                .map_err(|problems| command::report(&problems))
         };
         let config = load(&good).unwrap();
         assert_eq!(config.sign_in.client_secret.expose(), "a client secret");

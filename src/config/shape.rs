@@ -160,11 +160,7 @@ impl<'a> Walk<'a> {
         match &node.value {
             Value::Map(found) if found.len() == 1 && !fields.is_empty() => {
                 let (key, child) = &found[0];
-                match choices
-                    .iter()
-                    .flat_map(|choice| fields_of(choice, &key.name))
-                    .next()
-                {
+                match choices.iter().find_map(|choice| fields_of(choice, &key.name)) {
                     Some(schema) => self.field(key, schema, child),
                     None => self.unknown(key, &fields),
                 }
@@ -382,7 +378,11 @@ mod tests {
             },
             &tree,
         );
-        found.iter().map(|problem| format!("{problem}\n")).collect()
+        found
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]

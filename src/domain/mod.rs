@@ -12,4 +12,5 @@ pub mod object;
 pub mod person;
 pub mod policy;
 pub mod request;
+pub mod review;
 pub mod transition;

@@ -86,7 +86,9 @@ impl BundleEntry {
         Self {
             index: segment.first() + u64::from(position),
             entry: segment.entry(position).encode(),
-            payload: segment.salt(position).zip(segment.payload(position).map(<[u8]>::to_vec)),
+            payload: segment
+                .salt(position)
+                .zip(segment.payload(position).map(<[u8]>::to_vec)),
             proof,
         }
     }
@@ -107,6 +109,11 @@ struct BundleJson {
     checkpoint: String,
     consistency: Vec<ConsistencyJson>,
     entries: Vec<EntryJson>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    format: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,7 +146,10 @@ fn proof_hashes(proof: &[String]) -> Option<Vec<Hash>> {
     if proof.len() > MAX_PROOF {
         return None;
     }
-    proof.iter().map(|text| BASE64.decode(text).ok()?.try_into().ok()).collect()
+    proof
+        .iter()
+        .map(|text| BASE64.decode(text).ok()?.try_into().ok())
+        .collect()
 }
 
 impl Bundle {
@@ -148,7 +158,9 @@ impl Bundle {
     pub fn to_json(&self) -> String {
         let entries = self.entries.iter().map(|entry| {
             let bytes = entry.payload.as_ref().map(|(_, payload)| payload);
-            let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_owned);
+            let text = bytes
+                .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                .map(str::to_owned);
             EntryJson {
                 index: entry.index,
                 entry: String::from_utf8_lossy(&entry.entry).into_owned(),
@@ -158,8 +170,10 @@ impl Bundle {
                 proof: proof_text(&entry.proof),
             }
         });
-        let consistency =
-            self.consistency.iter().map(|one| ConsistencyJson { from: one.from, proof: proof_text(&one.proof) });
+        let consistency = self.consistency.iter().map(|one| ConsistencyJson {
+            from: one.from,
+            proof: proof_text(&one.proof),
+        });
         let json = BundleJson {
             format: FORMAT.to_owned(),
             request: self.request,
@@ -179,10 +193,6 @@ impl Bundle {
             return Err(BundleError::Length);
         }
         // The format first, so that a newer bundle is called newer and not malformed.
-        #[derive(Deserialize)]
-        struct Version {
-            format: String,
-        }
         if serde_json::from_slice::<Version>(bytes)?.format != FORMAT {
             return Err(BundleError::Format);
         }
@@ -197,26 +207,38 @@ impl Bundle {
             let payload = match (entry.salt, entry.payload, entry.payload_base64) {
                 (None, None, None) => None,
                 (Some(salt), Some(text), None) => Some((salt, text.into_bytes())),
-                (Some(salt), None, Some(text)) => {
-                    Some((salt, BASE64.decode(text).map_err(|_| bad("the payload is not base64"))?))
-                }
+                (Some(salt), None, Some(text)) => Some((
+                    salt,
+                    BASE64
+                        .decode(text)
+                        .map_err(|_| bad("the payload is not base64"))?,
+                )),
                 _ => return Err(bad("a payload comes once, and with its salt")),
             };
             let payload = match payload {
                 None => None,
                 Some((text, payload)) => {
                     let mut salt = Salt::default();
-                    hex::decode_to_slice(text, &mut salt).map_err(|_| bad("the salt is not 16 bytes of hex"))?;
+                    hex::decode_to_slice(text, &mut salt)
+                        .map_err(|_| bad("the salt is not 16 bytes of hex"))?;
                     Some((salt, payload))
                 }
             };
             let proof = proof_hashes(&entry.proof).ok_or(bad("the proof is malformed"))?;
-            entries.push(BundleEntry { index, entry: entry.entry.into_bytes(), payload, proof });
+            entries.push(BundleEntry {
+                index,
+                entry: entry.entry.into_bytes(),
+                payload,
+                proof,
+            });
         }
         let mut consistency = Vec::with_capacity(json.consistency.len());
         for one in json.consistency {
             let proof = proof_hashes(&one.proof).ok_or(BundleError::Consistency(one.from))?;
-            consistency.push(Consistency { from: one.from, proof });
+            consistency.push(Consistency {
+                from: one.from,
+                proof,
+            });
         }
         Ok(Self {
             request: json.request,

@@ -54,7 +54,11 @@ pub enum NoteError {
 
 fn check_name(name: &str) -> Result<(), KeyError> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
-    if name.is_empty() || name.len() > 255 || name.chars().any(bad) { Err(KeyError::Name) } else { Ok(()) }
+    if name.is_empty() || name.len() > 255 || name.chars().any(bad) {
+        Err(KeyError::Name)
+    } else {
+        Ok(())
+    }
 }
 
 /// The head of a log: how many entries, and the root over all of them.
@@ -72,7 +76,11 @@ impl Checkpoint {
     /// The head of the tree at this frontier.
     #[must_use]
     pub fn of(origin: &str, frontier: &Frontier) -> Self {
-        Self { origin: origin.to_owned(), size: frontier.size(), root: frontier.root() }
+        Self {
+            origin: origin.to_owned(),
+            size: frontier.size(),
+            root: frontier.root(),
+        }
     }
 
     /// The text that is signed: origin, size and root, a line each.
@@ -83,19 +91,31 @@ impl Checkpoint {
 
     fn parse(body: &str) -> Result<Self, NoteError> {
         let mut lines = body.split_terminator('\n');
-        let origin = lines.next().filter(|line| !line.is_empty()).ok_or(NoteError::Checkpoint("no origin"))?;
+        let origin = lines
+            .next()
+            .filter(|line| !line.is_empty())
+            .ok_or(NoteError::Checkpoint("no origin"))?;
         let size = lines.next().ok_or(NoteError::Checkpoint("no size"))?;
-        let number: u64 = size.parse().map_err(|_| NoteError::Checkpoint("the size is no number"))?;
+        let number: u64 = size
+            .parse()
+            .map_err(|_| NoteError::Checkpoint("the size is no number"))?;
         if number.to_string() != size {
             return Err(NoteError::Checkpoint("the size is not in canonical form"));
         }
-        let root = lines.next().and_then(|line| BASE64.decode(line).ok()).and_then(|root| root.try_into().ok());
+        let root = lines
+            .next()
+            .and_then(|line| BASE64.decode(line).ok())
+            .and_then(|root| root.try_into().ok());
         let root = root.ok_or(NoteError::Checkpoint("the root is not 32 bytes of base64"))?;
         // Further lines are extensions; the form lets a reader ignore them.
         if lines.any(str::is_empty) {
             return Err(NoteError::Checkpoint("an empty extension line"));
         }
-        Ok(Self { origin: origin.to_owned(), size: number, root })
+        Ok(Self {
+            origin: origin.to_owned(),
+            size: number,
+            root,
+        })
     }
 }
 
@@ -109,14 +129,19 @@ impl Signer {
     /// A signer from the key's 32 secret bytes. `name` is the log's origin.
     pub fn from_seed(name: &str, seed: [u8; 32]) -> Result<Self, KeyError> {
         check_name(name)?;
-        Ok(Self { name: name.to_owned(), key: SigningKey::from_bytes(&seed) })
+        Ok(Self {
+            name: name.to_owned(),
+            key: SigningKey::from_bytes(&seed),
+        })
     }
 
     /// A signer from a file's or variable's text: 32 bytes as hex or base64.
     pub fn from_text(name: &str, text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         let bytes = hex::decode(text).ok().or_else(|| BASE64.decode(text).ok());
-        let seed = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(KeyError::Seed)?;
+        let seed = bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(KeyError::Seed)?;
         Self::from_seed(name, seed)
     }
 
@@ -129,7 +154,10 @@ impl Signer {
     /// The public half, to be handed to whoever verifies.
     #[must_use]
     pub fn verifier_key(&self) -> VerifierKey {
-        VerifierKey { name: self.name.clone(), key: self.key.verifying_key() }
+        VerifierKey {
+            name: self.name.clone(),
+            key: self.key.verifying_key(),
+        }
     }
 
     /// Signs a checkpoint of this signer's log.
@@ -172,7 +200,11 @@ impl VerifierKey {
 }
 
 fn key_id(name: &str, kind: u8, key: &[u8]) -> u32 {
-    let hash = Sha256::new().chain_update(name).chain_update([b'\n', kind]).chain_update(key).finalize();
+    let hash = Sha256::new()
+        .chain_update(name)
+        .chain_update([b'\n', kind])
+        .chain_update(key)
+        .finalize();
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
@@ -204,7 +236,10 @@ impl FromStr for VerifierKey {
         if kind != ED25519 || key.is_weak() {
             return Err(KeyError::Form);
         }
-        Ok(Self { name: name.to_owned(), key })
+        Ok(Self {
+            name: name.to_owned(),
+            key,
+        })
     }
 }
 
@@ -236,7 +271,9 @@ impl SignedCheckpoint {
         // The last empty line parts the text from its signatures.
         let split = text.rfind("\n\n").ok_or(NoteError::Note("no signatures"))?;
         let (body, lines) = (&text[..=split], &text[split + 2..]);
-        let lines = lines.strip_suffix('\n').ok_or(NoteError::Note("the last line is not ended"))?;
+        let lines = lines
+            .strip_suffix('\n')
+            .ok_or(NoteError::Note("the last line is not ended"))?;
         let mut signatures = Vec::new();
         for line in lines.split('\n') {
             let (name, encoded) = line
@@ -244,15 +281,28 @@ impl SignedCheckpoint {
                 .and_then(|rest| rest.split_once(' '))
                 .ok_or(NoteError::Note("a malformed signature line"))?;
             check_name(name).map_err(|_| NoteError::Note("a malformed name in a signature line"))?;
-            let bytes = BASE64.decode(encoded).map_err(|_| NoteError::Note("a signature is not base64"))?;
-            let (id, bytes) = bytes.split_first_chunk::<4>().ok_or(NoteError::Note("a signature is too short"))?;
+            let bytes = BASE64
+                .decode(encoded)
+                .map_err(|_| NoteError::Note("a signature is not base64"))?;
+            let (id, bytes) = bytes
+                .split_first_chunk::<4>()
+                .ok_or(NoteError::Note("a signature is too short"))?;
             if bytes.is_empty() || signatures.len() == MAX_SIGNATURES {
                 return Err(NoteError::Note("an empty signature, or too many"));
             }
-            signatures.push(NoteSignature { name: name.to_owned(), id: u32::from_be_bytes(*id), bytes: bytes.to_vec() });
+            signatures.push(NoteSignature {
+                name: name.to_owned(),
+                id: u32::from_be_bytes(*id),
+                bytes: bytes.to_vec(),
+            });
         }
         let checkpoint = Checkpoint::parse(body)?;
-        Ok(Self { body_len: body.len(), text: text.to_owned(), checkpoint, signatures })
+        Ok(Self {
+            body_len: body.len(),
+            text: text.to_owned(),
+            checkpoint,
+            signatures,
+        })
     }
 
     /// The note, to be stored, sent and served as it is.
@@ -273,7 +323,10 @@ impl SignedCheckpoint {
     pub fn verify(&self, keys: &[VerifierKey]) -> Result<(), NoteError> {
         let mut signed = false;
         for given in &self.signatures {
-            for key in keys.iter().filter(|key| key.name == given.name && key.id() == given.id) {
+            for key in keys
+                .iter()
+                .filter(|key| key.name == given.name && key.id() == given.id)
+            {
                 let wrong = || NoteError::Signature(key.name.clone());
                 let signature = Signature::from_slice(&given.bytes).map_err(|_| wrong())?;
                 let body = &self.text.as_bytes()[..self.body_len];
@@ -302,7 +355,13 @@ mod tests {
     }
 
     fn signed(size: u64) -> SignedCheckpoint {
-        signer().sign(&Checkpoint { origin: "ledger.example/one".into(), size, root: [3; 32] }).unwrap()
+        signer()
+            .sign(&Checkpoint {
+                origin: "ledger.example/one".into(),
+                size,
+                root: [3; 32],
+            })
+            .unwrap()
     }
 
     #[test]
@@ -310,10 +369,40 @@ mod tests {
         let key: VerifierKey = GO_KEY.parse().unwrap();
         assert_eq!(key.to_string(), GO_KEY);
         assert_eq!(key.id(), 0xc74f_20a3);
-        let secret = BASE64.decode(GO_SEED.rsplit_once("c74f20a3+").unwrap().1).unwrap();
+        let secret = BASE64
+            .decode(GO_SEED.rsplit_once("c74f20a3+").unwrap().1)
+            .unwrap();
         let signer = Signer::from_text("PeterNeumann", &hex::encode(&secret[1..])).unwrap();
         assert_eq!(signer.verifier_key(), key);
-        assert_eq!(Signer::from_text("PeterNeumann", &BASE64.encode(&secret[1..])).unwrap().verifier_key(), key);
+        assert_eq!(
+            Signer::from_text("PeterNeumann", &BASE64.encode(&secret[1..]))
+                .unwrap()
+                .verifier_key(),
+            key
+        );
+    }
+
+    /// The note that golang.org/x/mod/sumdb/note v0.42.0 signs with that key over that text.
+    #[test]
+    fn a_checkpoint_is_byte_for_byte_the_note_that_go_signs() {
+        let go = "PeterNeumann\n8\nXcnaeacGWamtVZy3Ad7ZoqudgjqtL0lgz+Nw7/RgQyg=\n\n\
+                  — PeterNeumann x08gozdSgLMzAnw63LH1RGViJhUfW60EUGKY7Kmr004fQNOSqfrcd1hIk3BCtdcLWIqvGtX67sL24VN+44uTlxMnbAA=\n";
+        let secret = BASE64
+            .decode(GO_SEED.rsplit_once("c74f20a3+").unwrap().1)
+            .unwrap();
+        let signer = Signer::from_text("PeterNeumann", &hex::encode(&secret[1..])).unwrap();
+        let mut frontier = Frontier::new();
+        for leaf in super::super::tree::tests::vector_leaves() {
+            frontier.append(&leaf);
+        }
+        let ours = signer.sign(&Checkpoint::of("PeterNeumann", &frontier)).unwrap();
+        assert_eq!(ours.text(), go);
+        assert_eq!(
+            SignedCheckpoint::parse(go)
+                .unwrap()
+                .verify(&[GO_KEY.parse().unwrap()]),
+            Ok(())
+        );
     }
 
     /// The manglings that the Go implementation's own tests refuse.
@@ -327,7 +416,10 @@ mod tests {
         for at in 0..GO_KEY.len() {
             let mut bytes = GO_KEY.as_bytes().to_vec();
             bytes[at] += 1;
-            assert!(String::from_utf8(bytes).unwrap().parse::<VerifierKey>().is_err(), "byte {at}");
+            assert!(
+                String::from_utf8(bytes).unwrap().parse::<VerifierKey>().is_err(),
+                "byte {at}"
+            );
         }
         for bad in [
             "PeterNeumann+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==",
@@ -349,7 +441,9 @@ mod tests {
             for bit in 0..8 {
                 let mut bytes = good.text().as_bytes().to_vec();
                 bytes[at] ^= 1 << bit;
-                let Ok(text) = String::from_utf8(bytes) else { continue };
+                let Ok(text) = String::from_utf8(bytes) else {
+                    continue;
+                };
                 let found = SignedCheckpoint::parse(&text).map_or(true, |note| note.verify(&keys).is_err());
                 assert!(found, "byte {at} bit {bit}: {text}");
             }
@@ -363,8 +457,17 @@ mod tests {
         assert_eq!(good.verify(&[other.verifier_key()]), Err(NoteError::Unsigned));
         assert_eq!(good.verify(&[]), Err(NoteError::Unsigned));
         let both = format!("{}— witness {}\n", good.text(), BASE64.encode([0; 68]));
-        assert_eq!(SignedCheckpoint::parse(&both).unwrap().verify(&[signer().verifier_key()]), Ok(()));
-        let same_key_other_log = Checkpoint { origin: "ledger.example/two".into(), size: 5, root: [3; 32] };
+        assert_eq!(
+            SignedCheckpoint::parse(&both)
+                .unwrap()
+                .verify(&[signer().verifier_key()]),
+            Ok(())
+        );
+        let same_key_other_log = Checkpoint {
+            origin: "ledger.example/two".into(),
+            size: 5,
+            root: [3; 32],
+        };
         assert!(signer().sign(&same_key_other_log).is_err());
     }
 

@@ -114,7 +114,10 @@ impl<'a> Entry<'a> {
     /// readers can never see two entries in the same bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EntryError> {
         let text = std::str::from_utf8(bytes).map_err(|_| EntryError::Line("text"))?;
-        let mut lines = text.strip_suffix('\n').ok_or(EntryError::Line("end"))?.split('\n');
+        let mut lines = text
+            .strip_suffix('\n')
+            .ok_or(EntryError::Line("end"))?
+            .split('\n');
         if lines.next() != Some(VERSION) {
             return Err(EntryError::Version);
         }
@@ -129,8 +132,12 @@ impl<'a> Entry<'a> {
         let entry = Self {
             kind,
             cluster: (!cluster.is_empty()).then_some(cluster),
-            happened_at: happened_at.parse().map_err(|_| EntryError::Line("time of happening"))?,
-            entered_at: entered_at.parse().map_err(|_| EntryError::Line("time of entering"))?,
+            happened_at: happened_at
+                .parse()
+                .map_err(|_| EntryError::Line("time of happening"))?,
+            entered_at: entered_at
+                .parse()
+                .map_err(|_| EntryError::Line("time of entering"))?,
             digest: hash,
         };
         check_names(entry.kind, entry.cluster)?;
@@ -158,7 +165,11 @@ pub(super) fn check_names(kind: &str, cluster: Option<&str>) -> Result<(), Entry
 /// SHA-256(salt ‖ payload).
 #[must_use]
 pub fn payload_digest(salt: &Salt, payload: &[u8]) -> Hash {
-    Sha256::new().chain_update(salt).chain_update(payload).finalize().into()
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(payload)
+        .finalize()
+        .into()
 }
 
 #[cfg(test)]
@@ -167,23 +178,39 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry<'a>(kind: &'a str, cluster: Option<&'a str>) -> Entry<'a> {
-        Entry { kind, cluster, happened_at: 1_780_000_000_123, entered_at: 1_780_000_000_456, digest: [7; 32] }
+        Entry {
+            kind,
+            cluster,
+            happened_at: 1_780_000_000_123,
+            entered_at: 1_780_000_000_456,
+            digest: [7; 32],
+        }
     }
 
     /// The format is for ever: these bytes and this hash may never change.
     #[test]
     fn the_bytes_of_an_entry_are_fixed() {
-        let entry = Entry { digest: payload_digest(&[1; 16], b"{}"), ..entry("audit-event", Some("production")) };
+        let entry = Entry {
+            digest: payload_digest(&[1; 16], b"{}"),
+            ..entry("audit-event", Some("production"))
+        };
         let text = "breakglass-entry/1\naudit-event\nproduction\n1780000000123\n1780000000456\n\
-                    @DIGEST@\n";
+                    d355d911d2f26a54dc0366196d99e2ffef085bb9edf7a495a342ea52c2a4c2f3\n";
         assert_eq!(String::from_utf8(entry.encode()).unwrap(), text);
-        assert_eq!(hex::encode(entry.leaf()), "@LEAF@");
+        assert_eq!(
+            hex::encode(entry.leaf()),
+            "4ccdc9821a591964fbf391d3de98f8d4639bd0375435f232380653cab85734f6"
+        );
     }
 
     #[test]
     fn an_entry_stays_within_a_kilobyte() {
         let (kind, cluster) = ("k".repeat(MAX_KIND), "c".repeat(MAX_CLUSTER));
-        let entry = Entry { happened_at: i64::MIN, entered_at: i64::MIN, ..entry(&kind, Some(&cluster)) };
+        let entry = Entry {
+            happened_at: i64::MIN,
+            entered_at: i64::MIN,
+            ..entry(&kind, Some(&cluster))
+        };
         assert!(entry.encode().len() <= 1024);
         assert_eq!(Entry::parse(&entry.encode()), Ok(entry));
     }
@@ -220,7 +247,8 @@ mod tests {
             happened_at: i64, entered_at: i64, digest: [u8; 32],
         ) {
             let entry = Entry { kind: &kind, cluster: cluster.as_deref(), happened_at, entered_at, digest };
-            prop_assert_eq!(Entry::parse(&entry.encode()), Ok(entry));
+            let bytes = entry.encode();
+            prop_assert_eq!(Entry::parse(&bytes), Ok(entry));
         }
     }
 }

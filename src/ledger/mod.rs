@@ -11,10 +11,13 @@
 
 pub mod bundle;
 pub mod checkpoint;
+pub mod checks;
 pub mod entry;
 pub mod problem;
 pub mod proof;
 pub mod report;
+pub mod seal;
+pub mod seed;
 pub mod segment;
 pub mod tree;
 pub mod verify;
@@ -22,14 +25,14 @@ pub mod verify_bundle;
 
 pub use bundle::{Bundle, BundleEntry, BundleError, Consistency};
 pub use checkpoint::{Checkpoint, KeyError, NoteError, SignedCheckpoint, Signer, VerifierKey};
+pub use checks::{Approval, ApprovalCheck, Checks};
 pub use entry::{Draft, Entry, EntryError, Salt};
 pub use problem::{Problem, Source};
 pub use proof::{Proofs, Prover, verify_consistency, verify_inclusion};
 pub use report::{ApprovalCount, Completeness, Hole, Integrity, Report};
-pub use segment::{
-    HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, Prepared, SealError, Seed, Segment, SegmentError,
-    open, prepare, prune, seal,
-};
+pub use seal::{Prepared, SealError, Segment, prepare, prune, seal};
+pub use seed::Seed;
+pub use segment::{HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, SegmentError, open};
 pub use tree::{Frontier, Hash, TreeError, leaf_hash, node_hash};
-pub use verify::{Approval, Checks, Progress, Verifier, verify_log};
+pub use verify::{Progress, Verifier, verify_log};
 pub use verify_bundle::verify_bundle;

@@ -24,7 +24,10 @@ impl fmt::Display for Source {
 
 /// One thing that is wrong. Entries are named by index from 0; `to` is the first index not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants say it; the fields are the numbers and hashes in their words")]
+#[expect(
+    missing_docs,
+    reason = "the variants say it; the fields are the numbers and hashes in their words"
+)]
 pub enum Problem {
     /// What is stored of an entry is not what was hashed into the tree.
     EntryAltered { index: u64, segment: u64, kind: String },
@@ -47,17 +50,31 @@ pub enum Problem {
     /// The entries do not make the signed root; up to `from` they did.
     RootDiffers { from: u64, to: u64, signed: Hash },
     /// Entries under a stored checkpoint are gone.
-    CutTail { present: u64, signed: u64, source: Source },
+    CutTail {
+        present: u64,
+        signed: u64,
+        source: Source,
+    },
     /// Entries under a held checkpoint are gone, and the log's own newest checkpoint is older.
     Rollback { present: u64, held: u64 },
     /// Two histories: one size with two roots.
     Fork { size: u64, one: Hash, other: Hash },
     /// A checkpoint cannot be read or its signature is wrong.
-    BadSignature { source: Source, size: Option<u64>, why: String },
+    BadSignature {
+        source: Source,
+        size: Option<u64>,
+        why: String,
+    },
     /// Entries that no checkpoint signs.
     Unsigned { from: u64, to: u64 },
+    /// A bundle's proof does not lead from a held checkpoint to the bundle's.
+    NotExtended { held: u64, size: u64 },
     /// A checkpoint that could not be compared with the log.
-    NotCompared { source: Source, size: u64, why: &'static str },
+    NotCompared {
+        source: Source,
+        size: u64,
+        why: &'static str,
+    },
     /// An approval whose proof fails.
     Approval { index: u64, why: String },
 }
@@ -82,6 +99,7 @@ impl Problem {
             Self::Fork { .. } => "fork",
             Self::BadSignature { .. } => "bad-signature",
             Self::Unsigned { .. } => "unsigned",
+            Self::NotExtended { .. } => "fork-or-bad-proof",
             Self::NotCompared { .. } => "not-compared",
             Self::Approval { .. } => "approval",
         }
@@ -93,7 +111,11 @@ struct Entries(u64, u64);
 
 impl fmt::Display for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.1 <= self.0 + 1 { write!(f, "entry {}", self.0) } else { write!(f, "entries {} to {}", self.0, self.1 - 1) }
+        if self.1 <= self.0 + 1 {
+            write!(f, "entry {}", self.0)
+        } else {
+            write!(f, "entries {} to {}", self.0, self.1 - 1)
+        }
     }
 }
 
@@ -101,23 +123,47 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EntryAltered { index, segment, kind } => {
-                write!(f, "entry {index} ({kind}, in the segment that begins at {segment}) was altered after it was entered")
+                write!(
+                    f,
+                    "entry {index} ({kind}, in the segment that begins at {segment}) was altered after it was entered"
+                )
             }
             Self::LeafAltered { index, segment } => {
-                write!(f, "the leaf hash stored for entry {index} (in the segment that begins at {segment}) was altered; the entry itself is whole")
+                write!(
+                    f,
+                    "the leaf hash stored for entry {index} (in the segment that begins at {segment}) was altered; the entry itself is whole"
+                )
             }
             Self::EntryMoved { index, from, segment } => {
-                write!(f, "entries were reordered: at index {index} (in the segment that begins at {segment}) stands what was entered at index {from}")
+                write!(
+                    f,
+                    "entries were reordered: at index {index} (in the segment that begins at {segment}) stands what was entered at index {from}"
+                )
             }
-            Self::EntryNotInTree { index, why } => write!(f, "entry {index} is not part of the signed log: {why}"),
-            Self::PayloadAltered { index } => write!(f, "the payload of entry {index} is not the one that was entered"),
-            Self::SegmentDamaged { first, why } => write!(f, "the segment that begins at entry {first} is damaged: {why}"),
+            Self::EntryNotInTree { index, why } => {
+                write!(f, "entry {index} is not part of the signed log: {why}")
+            }
+            Self::PayloadAltered { index } => {
+                write!(f, "the payload of entry {index} is not the one that was entered")
+            }
+            Self::SegmentDamaged { first, why } => {
+                write!(f, "the segment that begins at entry {first} is damaged: {why}")
+            }
             Self::SegmentMisplaced { row, says } => {
-                write!(f, "the row of the segment that begins at entry {row} holds the segment that begins at entry {says}")
+                write!(
+                    f,
+                    "the row of the segment that begins at entry {row} holds the segment that begins at entry {says}"
+                )
             }
-            Self::SegmentMissing { from, to } => write!(f, "{} missing: no segment holds them", Entries(*from, *to)),
+            Self::SegmentMissing { from, to } => {
+                write!(f, "{} missing: no segment holds them", Entries(*from, *to))
+            }
             Self::SegmentRepeated { first, count } => {
-                write!(f, "{} stored again: a segment is repeated or out of order", Entries(*first, first + u64::from(*count)))
+                write!(
+                    f,
+                    "{} stored again: a segment is repeated or out of order",
+                    Entries(*first, first + u64::from(*count))
+                )
             }
             Self::RootDiffers { from, to, signed } => write!(
                 f,
@@ -125,7 +171,11 @@ impl fmt::Display for Problem {
                 Entries(*from, *to),
                 BASE64.encode(signed)
             ),
-            Self::CutTail { present, signed, source } => write!(
+            Self::CutTail {
+                present,
+                signed,
+                source,
+            } => write!(
                 f,
                 "the tail is cut: the {source} of size {signed} covers {} that are not here",
                 Entries(*present, *signed)
@@ -141,10 +191,26 @@ impl fmt::Display for Problem {
                 BASE64.encode(one),
                 BASE64.encode(other)
             ),
-            Self::BadSignature { source, size: Some(size), why } => write!(f, "the {source} of size {size} does not count: {why}"),
-            Self::BadSignature { source, size: None, why } => write!(f, "a {source} does not count: {why}"),
-            Self::Unsigned { from, to } => write!(f, "{} covered by no signed checkpoint", Entries(*from, *to)),
-            Self::NotCompared { source, size, why } => write!(f, "the {source} of size {size} was not compared: {why}"),
+            Self::BadSignature {
+                source,
+                size: Some(size),
+                why,
+            } => write!(f, "the {source} of size {size} does not count: {why}"),
+            Self::BadSignature {
+                source,
+                size: None,
+                why,
+            } => write!(f, "a {source} does not count: {why}"),
+            Self::Unsigned { from, to } => {
+                write!(f, "{} covered by no signed checkpoint", Entries(*from, *to))
+            }
+            Self::NotExtended { held, size } => write!(
+                f,
+                "the bundle does not show that its checkpoint of size {size} extends the one held elsewhere of size {held}: the log was forked, or the proof altered"
+            ),
+            Self::NotCompared { source, size, why } => {
+                write!(f, "the {source} of size {size} was not compared: {why}")
+            }
             Self::Approval { index, why } => write!(f, "the approval in entry {index} does not hold: {why}"),
         }
     }

@@ -72,7 +72,12 @@ impl Completeness {
         }
         if self.holes.len() < MAX_LISTED {
             let cluster = entry.cluster.map(str::to_owned);
-            self.holes.push(Hole { index, kind, cluster, at: entry.happened_at });
+            self.holes.push(Hole {
+                index,
+                kind,
+                cluster,
+                at: entry.happened_at,
+            });
         } else {
             self.holes_left_off += 1;
         }
@@ -108,7 +113,11 @@ impl Report {
     /// The verdict on integrity.
     #[must_use]
     pub fn integrity(&self) -> Integrity {
-        if self.problems.is_empty() { Integrity::Whole } else { Integrity::Broken }
+        if self.problems.is_empty() {
+            Integrity::Whole
+        } else {
+            Integrity::Broken
+        }
     }
 
     pub(super) fn found(&mut self, problem: Problem) {
@@ -125,22 +134,49 @@ struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_unicode()) } else { write!(f, "{c}") })
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() {
+                write!(f, "{}", c.escape_unicode())
+            } else {
+                write!(f, "{c}")
+            }
+        })
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} entries, {} segments, {} checkpoints", self.entries, self.segments, self.checkpoints)?;
+        writeln!(
+            f,
+            "{} entries, {} segments, {} checkpoints",
+            self.entries, self.segments, self.checkpoints
+        )?;
         if let Some(root) = self.root {
-            writeln!(f, "newest checkpoint: size {}, root {}", self.size, BASE64.encode(root))?;
+            writeln!(
+                f,
+                "newest checkpoint: size {}, root {}",
+                self.size,
+                BASE64.encode(root)
+            )?;
         }
         if self.pruned > 0 {
-            writeln!(f, "{} payloads were pruned; their entries and proofs stand", self.pruned)?;
+            writeln!(
+                f,
+                "{} payloads were pruned; their entries and proofs stand",
+                self.pruned
+            )?;
         }
-        let ApprovalCount { good, failed, pruned, unchecked } = self.approvals;
+        let ApprovalCount {
+            good,
+            failed,
+            pruned,
+            unchecked,
+        } = self.approvals;
         if good + failed + pruned + unchecked > 0 {
-            writeln!(f, "approvals: {good} hold, {failed} fail, {pruned} pruned, {unchecked} not checked")?;
+            writeln!(
+                f,
+                "approvals: {good} hold, {failed} fail, {pruned} pruned, {unchecked} not checked"
+            )?;
         }
         match self.integrity() {
             Integrity::Whole => writeln!(f, "integrity: whole")?,
@@ -155,16 +191,34 @@ impl fmt::Display for Report {
                 }
             }
         }
-        let Completeness { holes, holes_left_off, silent } = &self.completeness;
+        let Completeness {
+            holes,
+            holes_left_off,
+            silent,
+        } = &self.completeness;
         if holes.is_empty() {
             return writeln!(f, "completeness: the log knows of no hole");
         }
-        writeln!(f, "completeness: {} possible holes", holes.len() as u64 + holes_left_off)?;
+        writeln!(
+            f,
+            "completeness: {} possible holes",
+            holes.len() as u64 + holes_left_off
+        )?;
         for hole in holes {
-            let at = chrono::DateTime::from_timestamp_millis(hole.at).map(|at| at.to_rfc3339()).unwrap_or_default();
+            let at = chrono::DateTime::from_timestamp_millis(hole.at)
+                .map(|at| at.to_rfc3339())
+                .unwrap_or_default();
             let cluster = hole.cluster.as_deref().unwrap_or("no cluster");
-            writeln!(f, "  entry {}: {}, {}, {at}", hole.index, hole.kind, Plain(cluster))?;
+            writeln!(
+                f,
+                "  entry {}: {}, {}, {at}",
+                hole.index,
+                hole.kind,
+                Plain(cluster)
+            )?;
         }
-        silent.iter().try_for_each(|cluster| writeln!(f, "  still silent: {}", Plain(cluster)))
+        silent
+            .iter()
+            .try_for_each(|cluster| writeln!(f, "  still silent: {}", Plain(cluster)))
     }
 }

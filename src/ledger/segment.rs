@@ -19,81 +19,21 @@
 //! salts of the kept payloads alone, so a pruned payload cannot be guessed from its digest.
 //! The checksum names damage; only the tree and its signatures prove anything.
 
-use super::entry::{Draft, Entry, EntryError, Salt, check_names, payload_digest};
-use super::tree::{Frontier, Hash, leaf_hash};
-use crate::clock::Time;
-use crate::ids::random_bytes;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use super::entry::{Entry, Salt, check_names, payload_digest};
+use super::seal::SealError;
+use super::seed::Seed;
+use super::tree::Hash;
 use std::ops::Range;
 
-const MAGIC: &[u8; 4] = b"BGSG";
-const VERSION: u32 = 1;
+pub(super) const MAGIC: &[u8; 4] = b"BGSG";
+pub(super) const VERSION: u32 = 1;
 /// Bytes before the leaf hashes.
 pub const HEADER_LEN: usize = 28;
 /// The longest body before compression, in bytes: what a reader must be ready to hold.
 pub const MAX_BODY: usize = 64 << 20;
 /// The most entries in one segment.
 pub const MAX_COUNT: usize = 1 << 20;
-const CRC_AT: Range<usize> = 24..28;
-// Level 3 is where more effort costs more time than it saves room for audit events.
-const ZSTD_LEVEL: i32 = 3;
-
-/// The secret from which a segment's salts come. Random for each segment and used once: a key kept
-/// elsewhere could bring back the salt of a payload that was erased.
-pub struct Seed([u8; 32]);
-
-impl Seed {
-    /// A fresh seed.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(random_bytes())
-    }
-
-    /// A seed of one's own: for tests that need the same bytes twice.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    fn salts(&self) -> impl Fn(u32) -> Salt + use<> {
-        let keyed = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
-        move |position| {
-            let full = keyed.clone().chain_update(position.to_be_bytes()).finalize().into_bytes();
-            let mut salt = Salt::default();
-            salt.copy_from_slice(&full[..16]);
-            salt
-        }
-    }
-}
-
-impl std::fmt::Debug for Seed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Seed([redacted])")
-    }
-}
-
-/// Why drafts cannot be sealed.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// A segment holds at least one entry.
-    #[error("there is nothing to seal")]
-    Empty,
-    /// The drafts belong into several segments.
-    #[error("too much for one segment: at most {MAX_COUNT} entries and {MAX_BODY} bytes")]
-    TooBig,
-    /// A kind or cluster name that no entry can hold.
-    #[error("draft {position} cannot be entered: {error}")]
-    Names {
-        /// Which draft, from 0.
-        position: usize,
-        /// What is wrong with it.
-        error: EntryError,
-    },
-    /// The compressor failed.
-    #[error("compressing a segment: {0}")]
-    Compress(#[source] std::io::Error),
-}
+pub(super) const CRC_AT: Range<usize> = 24..28;
 
 /// Why bytes are not a segment.
 #[derive(Debug, thiserror::Error)]
@@ -129,126 +69,7 @@ pub enum SegmentError {
     Rewrite(#[source] SealError),
 }
 
-/// Entries, hashed and stored: what one commit appends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// Index of the first entry in the log.
-    pub first: u64,
-    /// How many entries.
-    pub count: u32,
-    /// What is stored. It holds the leaves too.
-    pub bytes: Vec<u8>,
-    /// The leaf hashes in order.
-    pub leaves: Vec<Hash>,
-}
-
-/// A segment that has everything but its place in the log.
-#[derive(Debug)]
-pub struct Prepared {
-    bytes: Vec<u8>,
-    leaves: Vec<Hash>,
-}
-
-impl Prepared {
-    /// Gives it the next place: appends its leaves to the frontier.
-    #[must_use]
-    pub fn place(mut self, frontier: &mut Frontier) -> Segment {
-        let first = frontier.size();
-        self.leaves.iter().for_each(|leaf| frontier.append(leaf));
-        finish(&mut self.bytes, first);
-        let count = u32::try_from(self.leaves.len()).unwrap_or_else(|_| unreachable!("MAX_COUNT fits"));
-        Segment { first, count, bytes: self.bytes, leaves: self.leaves }
-    }
-}
-
-/// Hashes and compresses drafts. Needs no place in the log, so it may run beside other batches.
-#[expect(clippy::needless_pass_by_value, reason = "a seed is used once")]
-pub fn prepare(seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Prepared, SealError> {
-    let room: usize = drafts.iter().map(|draft| draft.payload.len() + 64).sum();
-    if drafts.is_empty() {
-        return Err(SealError::Empty);
-    }
-    if drafts.len() > MAX_COUNT || room > MAX_BODY {
-        return Err(SealError::TooBig);
-    }
-    let entered_at = entered_at.timestamp_millis();
-    let mut body = Vec::with_capacity(room + 64);
-    body.extend_from_slice(&entered_at.to_be_bytes());
-    body.push(1);
-    body.extend_from_slice(&seed.0);
-    let salt_at = seed.salts();
-    let mut leaves = Vec::with_capacity(drafts.len());
-    let mut line = Vec::with_capacity(512);
-    for (position, draft) in (0u32..).zip(drafts) {
-        let salt = salt_at(position);
-        let entry = Entry {
-            kind: draft.kind.name(),
-            cluster: draft.cluster.as_deref(),
-            happened_at: draft.at.timestamp_millis(),
-            entered_at,
-            digest: payload_digest(&salt, &draft.payload),
-        };
-        check_names(entry.kind, entry.cluster)
-            .map_err(|error| SealError::Names { position: position as usize, error })?;
-        entry.encode_into(&mut line);
-        leaves.push(leaf_hash(&line));
-        put_entry(&mut body, &entry, None, Some(&draft.payload));
-    }
-    Ok(Prepared { bytes: pack(&leaves, &body)?, leaves })
-}
-
-/// [`prepare`] and [`Prepared::place`] in one.
-pub fn seal(frontier: &mut Frontier, seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Segment, SealError> {
-    Ok(prepare(seed, entered_at, drafts)?.place(frontier))
-}
-
-fn put_entry(body: &mut Vec<u8>, entry: &Entry<'_>, salt: Option<&Salt>, payload: Option<&[u8]>) {
-    for name in [entry.kind, entry.cluster.unwrap_or_default()] {
-        // Names were checked: at most 253 bytes.
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by check_names")]
-        body.push(name.len() as u8);
-        body.extend_from_slice(name.as_bytes());
-    }
-    body.extend_from_slice(&entry.happened_at.to_be_bytes());
-    if let Some(payload) = payload {
-        body.push(1);
-        body.extend(salt.into_iter().flatten());
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_BODY")]
-        body.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-        body.extend_from_slice(payload);
-    } else {
-        body.push(0);
-        body.extend_from_slice(&entry.digest);
-    }
-}
-
-/// Header (without place and checksum), leaves and compressed body.
-fn pack(leaves: &[Hash], body: &[u8]) -> Result<Vec<u8>, SealError> {
-    if body.len() > MAX_BODY {
-        return Err(SealError::TooBig);
-    }
-    let packed = zstd::bulk::compress(body, ZSTD_LEVEL).map_err(SealError::Compress)?;
-    let mut bytes = Vec::with_capacity(HEADER_LEN + leaves.len() * 32 + packed.len());
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bytes.extend_from_slice(&[0; 8]);
-    for number in [leaves.len(), body.len()] {
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_COUNT and MAX_BODY")]
-        bytes.extend_from_slice(&(number as u32).to_be_bytes());
-    }
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend(leaves.iter().flatten());
-    bytes.extend_from_slice(&packed);
-    Ok(bytes)
-}
-
-fn finish(bytes: &mut [u8], first: u64) {
-    bytes[8..16].copy_from_slice(&first.to_be_bytes());
-    let sum = checksum(bytes);
-    bytes[CRC_AT].copy_from_slice(&sum.to_be_bytes());
-}
-
-fn checksum(bytes: &[u8]) -> u32 {
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(&bytes[..CRC_AT.start]);
     crc.update(&bytes[CRC_AT.end..]);
@@ -260,6 +81,13 @@ pub(super) fn checksum_differs(bytes: &[u8]) -> bool {
     header(bytes).is_ok_and(|header| header.crc != checksum(bytes))
 }
 
+/// Gives altered bytes a checksum that fits: what somebody with write access would do.
+#[cfg(test)]
+pub(super) fn fix_checksum(bytes: &mut [u8]) {
+    let sum = checksum(bytes);
+    bytes[CRC_AT].copy_from_slice(&sum.to_be_bytes());
+}
+
 struct Header {
     first: u64,
     count: u32,
@@ -269,7 +97,11 @@ struct Header {
 
 fn header(bytes: &[u8]) -> Result<Header, SegmentError> {
     let mut at = Cursor { bytes, at: 0 };
-    let mut u32_at = || at.array::<4>().map(u32::from_be_bytes).ok_or(SegmentError::Length);
+    let mut u32_at = || {
+        at.array::<4>()
+            .map(u32::from_be_bytes)
+            .ok_or(SegmentError::Length)
+    };
     if u32_at()? != u32::from_be_bytes(*MAGIC) || u32_at()? != VERSION {
         return Err(SegmentError::Version);
     }
@@ -281,25 +113,32 @@ fn header(bytes: &[u8]) -> Result<Header, SegmentError> {
     if first.checked_add(u64::from(count)).is_none() {
         return Err(SegmentError::Bounds);
     }
-    Ok(Header { first, count, body_len, crc })
+    Ok(Header {
+        first,
+        count,
+        body_len,
+        crc,
+    })
 }
 
 /// The first index and the leaf hashes, from the first `HEADER_LEN + 32 * count` bytes or more.
 /// Only the tree's root tells whether they are right.
 pub fn leaves(prefix: &[u8]) -> Result<(u64, Vec<Hash>), SegmentError> {
     let header = header(prefix)?;
-    let bytes = prefix[HEADER_LEN..].get(..header.count as usize * 32).ok_or(SegmentError::Length)?;
+    let bytes = prefix[HEADER_LEN..]
+        .get(..header.count as usize * 32)
+        .ok_or(SegmentError::Length)?;
     Ok((header.first, bytes.as_chunks::<32>().0.to_vec()))
 }
 
 /// A segment, read. Entries are looked at in place, nothing is copied.
 #[derive(Debug)]
 pub struct OpenSegment {
-    first: u64,
-    entered_at: i64,
+    pub(super) first: u64,
+    pub(super) entered_at: i64,
     seed: Option<Seed>,
-    leaves: Vec<Hash>,
-    body: Vec<u8>,
+    pub(super) leaves: Vec<Hash>,
+    pub(super) body: Vec<u8>,
     records: Vec<Record>,
 }
 
@@ -336,7 +175,10 @@ pub(super) fn open_damaged(bytes: &[u8]) -> Result<OpenSegment, SegmentError> {
         return Err(SegmentError::Length);
     }
     let mut at = Cursor { bytes: &body, at: 0 };
-    let entered_at = at.array().map(i64::from_be_bytes).ok_or(SegmentError::Body("no time of entering"))?;
+    let entered_at = at
+        .array()
+        .map(i64::from_be_bytes)
+        .ok_or(SegmentError::Body("no time of entering"))?;
     let seed = match at.array() {
         Some([0]) => None,
         Some([1]) => Some(Seed(at.array().ok_or(SegmentError::Body("no seed"))?)),
@@ -348,7 +190,11 @@ pub(super) fn open_damaged(bytes: &[u8]) -> Result<OpenSegment, SegmentError> {
         let bad = |what| SegmentError::Entry { position, what };
         let kind = at.name().ok_or(bad("kind"))?;
         let cluster = at.name().ok_or(bad("cluster"))?;
-        check_names(at.text(&kind), Some(at.text(&cluster)).filter(|name| !name.is_empty())).map_err(|_| bad("names"))?;
+        check_names(
+            at.text(&kind),
+            Some(at.text(&cluster)).filter(|name| !name.is_empty()),
+        )
+        .map_err(|_| bad("names"))?;
         let happened_at = at.array().map(i64::from_be_bytes).ok_or(bad("time"))?;
         let content = match at.array() {
             Some([1]) => {
@@ -357,17 +203,34 @@ pub(super) fn open_damaged(bytes: &[u8]) -> Result<OpenSegment, SegmentError> {
                     None => at.array().ok_or(bad("salt"))?,
                 };
                 let len = at.array().map(u32::from_be_bytes).ok_or(bad("payload"))?;
-                Content::Kept { salt, payload: at.take(len as usize).ok_or(bad("payload"))? }
+                Content::Kept {
+                    salt,
+                    payload: at.take(len as usize).ok_or(bad("payload"))?,
+                }
             }
-            Some([0]) => Content::Pruned { digest: at.array().ok_or(bad("digest"))? },
+            Some([0]) => Content::Pruned {
+                digest: at.array().ok_or(bad("digest"))?,
+            },
             _ => return Err(bad("content")),
         };
-        records.push(Record { kind, cluster, happened_at, content });
+        records.push(Record {
+            kind,
+            cluster,
+            happened_at,
+            content,
+        });
     }
     if at.at != body.len() {
         return Err(SegmentError::Body("bytes after the last entry"));
     }
-    Ok(OpenSegment { first, entered_at, seed, leaves, body, records })
+    Ok(OpenSegment {
+        first,
+        entered_at,
+        seed,
+        leaves,
+        body,
+        records,
+    })
 }
 
 impl OpenSegment {
@@ -440,24 +303,6 @@ impl OpenSegment {
     }
 }
 
-/// The same segment without the payloads that `erase` names by index and entry. Its leaves, and so
-/// every proof, stay as they are. The seed goes too: with it the erased salts could be made again.
-pub fn prune(bytes: &[u8], mut erase: impl FnMut(u64, &Entry<'_>) -> bool) -> Result<Vec<u8>, SegmentError> {
-    let open = open(bytes)?;
-    let mut body = Vec::with_capacity(open.body.len());
-    body.extend_from_slice(&open.entered_at.to_be_bytes());
-    body.push(0);
-    for position in 0..open.count() {
-        let entry = open.entry(position);
-        let kept = open.salt(position).zip(open.payload(position));
-        let kept = kept.filter(|_| !erase(open.first + u64::from(position), &entry));
-        put_entry(&mut body, &entry, kept.as_ref().map(|(salt, _)| salt), kept.map(|(_, payload)| payload));
-    }
-    let mut bytes = pack(&open.leaves, &body).map_err(SegmentError::Rewrite)?;
-    finish(&mut bytes, open.first);
-    Ok(bytes)
-}
-
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -479,10 +324,213 @@ impl Cursor<'_> {
     fn name(&mut self) -> Option<Range<usize>> {
         let [len] = self.array()?;
         let range = self.take(len.into())?;
-        std::str::from_utf8(&self.bytes[range.clone()]).ok().map(|_| range)
+        std::str::from_utf8(&self.bytes[range.clone()])
+            .ok()
+            .map(|_| range)
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
         std::str::from_utf8(&self.bytes[range.clone()]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::entry::Draft;
+    use super::super::seal::{Segment, finish, pack, prune, seal};
+    use super::super::tree::Frontier;
+    use super::*;
+    use crate::clock::Time;
+    use crate::domain::entry_kind::EntryKind;
+    use proptest::prelude::*;
+
+    pub fn time(ms: i64) -> Time {
+        Time::from_timestamp_millis(1_780_000_000_000 + ms).unwrap()
+    }
+
+    pub fn draft(number: u64, kind: EntryKind) -> Draft {
+        Draft {
+            kind,
+            at: time(i64::try_from(number).unwrap()),
+            cluster: (!number.is_multiple_of(3)).then(|| "production".to_owned()),
+            request: None,
+            grant: None,
+            payload: format!(r#"{{"number":{number},"verb":"delete"}}"#).into_bytes(),
+        }
+    }
+
+    pub fn drafts(numbers: Range<u64>) -> Vec<Draft> {
+        numbers
+            .map(|number| draft(number, EntryKind::AuditEvent))
+            .collect()
+    }
+
+    fn sealed(count: u64) -> Segment {
+        seal(
+            &mut Frontier::new(),
+            Seed::from_bytes([5; 32]),
+            time(0),
+            &drafts(0..count),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_is_read_back() {
+        let mut frontier = Frontier::new();
+        seal(&mut frontier, Seed::random(), time(0), &drafts(0..3)).unwrap();
+        let segment = seal(&mut frontier, Seed::random(), time(9), &drafts(3..8)).unwrap();
+        assert_eq!((segment.first, segment.count, frontier.size()), (3, 5, 8));
+        let open = open(&segment.bytes).unwrap();
+        for (position, draft) in (0..).zip(drafts(3..8)) {
+            let entry = open.entry(position);
+            assert_eq!(entry.kind(), Some(draft.kind));
+            assert_eq!(entry.cluster, draft.cluster.as_deref());
+            assert_eq!(entry.happened_at, draft.at.timestamp_millis());
+            assert_eq!(entry.entered_at, time(9).timestamp_millis());
+            assert_eq!(open.payload(position), Some(draft.payload.as_slice()));
+            assert_eq!(
+                entry.digest,
+                payload_digest(&open.salt(position).unwrap(), &draft.payload)
+            );
+            assert_eq!(
+                [entry.leaf(); 2],
+                [open.leaf(position), segment.leaves[position as usize]]
+            );
+        }
+        let head = &segment.bytes[..HEADER_LEN + 5 * 32];
+        assert_eq!(leaves(head).unwrap(), (3, segment.leaves));
+    }
+
+    /// The stored form is for ever: what was written once has to be readable by every later version.
+    #[test]
+    fn the_head_of_a_segment_is_fixed() {
+        let segment = sealed(2);
+        assert_eq!(&segment.bytes[..16], b"BGSG\0\0\0\x01\0\0\0\0\0\0\0\0");
+        assert_eq!(segment.bytes[16..20], [0, 0, 0, 2]);
+        assert_eq!(
+            hex::encode(segment.leaves[0]),
+            "5bf14f41b445fb1446531ffa94ff8ca58d2bdec7aeae6ce1c3ae48054084ec3f"
+        );
+        assert_eq!(
+            hex::encode(open(&segment.bytes).unwrap().salt(1).unwrap()),
+            "79f90f3fddb3df5c8cb6423016c87810"
+        );
+    }
+
+    #[test]
+    fn equal_payloads_have_unequal_digests() {
+        let twice = [draft(1, EntryKind::Gap), draft(1, EntryKind::Gap)];
+        let open = open(
+            &seal(&mut Frontier::new(), Seed::random(), time(0), &twice)
+                .unwrap()
+                .bytes,
+        )
+        .unwrap();
+        assert_ne!(open.entry(0).digest, open.entry(1).digest);
+    }
+
+    #[test]
+    fn a_pruned_payload_leaves_its_proof_and_nothing_to_guess_it_from() {
+        let whole = sealed(6);
+        let before = open(&whole.bytes).unwrap();
+        let pruned = prune(&whole.bytes, |index, entry| {
+            index % 2 == 1 && entry.kind == "audit-event"
+        })
+        .unwrap();
+        let after = open(&pruned).unwrap();
+        assert!(after.seed_salt(1).is_none());
+        for position in 0..6 {
+            assert_eq!(after.entry(position), before.entry(position));
+            assert_eq!(after.entry(position).leaf(), whole.leaves[position as usize]);
+            let erased = position % 2 == 1;
+            assert_eq!(after.payload(position).is_none(), erased);
+            assert_eq!(
+                after.salt(position),
+                (!erased).then(|| before.salt(position).unwrap())
+            );
+        }
+        let body = zstd::bulk::decompress(&pruned[HEADER_LEN + 6 * 32..], MAX_BODY).unwrap();
+        let holds = |needle: &[u8]| body.windows(needle.len()).any(|window| window == needle);
+        assert!(holds(&before.salt(0).unwrap()) && !holds(&before.salt(1).unwrap()) && !holds(&[5; 32]));
+        assert!(!holds(br#""number":1,"#));
+        let again = prune(&pruned, |_, _| true).unwrap();
+        assert!((0..6).all(|position| open(&again).unwrap().payload(position).is_none()));
+        assert_eq!(leaves(&again).unwrap().1, whole.leaves);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut frontier = Frontier::new();
+        let mut seal = |drafts: &[Draft]| seal(&mut frontier, Seed::random(), time(0), drafts);
+        assert!(matches!(seal(&[]), Err(SealError::Empty)));
+        let hostile = Draft {
+            cluster: Some("a\nb".into()),
+            ..draft(1, EntryKind::Gap)
+        };
+        assert!(matches!(
+            seal(&[draft(0, EntryKind::Gap), hostile]),
+            Err(SealError::Names { position: 1, .. })
+        ));
+        let big = Draft {
+            payload: vec![0; MAX_BODY],
+            ..draft(1, EntryKind::Gap)
+        };
+        assert!(matches!(seal(&[big]), Err(SealError::TooBig)));
+        assert_eq!(frontier.size(), 0, "nothing that was refused may have a place");
+    }
+
+    #[test]
+    fn a_small_body_cannot_claim_a_big_one() {
+        let bomb = zstd::bulk::compress(&vec![0; MAX_BODY + 1], 3).unwrap();
+        let mut bytes = sealed(1).bytes[..HEADER_LEN + 32].to_vec();
+        bytes.extend_from_slice(&bomb);
+        bytes[20..24].copy_from_slice(&u32::try_from(MAX_BODY).unwrap().to_be_bytes());
+        finish(&mut bytes, 0);
+        assert!(matches!(open(&bytes), Err(SegmentError::Decompress(_))));
+        bytes[20..24].copy_from_slice(&u32::MAX.to_be_bytes());
+        finish(&mut bytes, 0);
+        assert!(matches!(open(&bytes), Err(SegmentError::Bounds)));
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_is_found() {
+        let good = sealed(4).bytes;
+        for len in 0..good.len() {
+            assert!(open(&good[..len]).is_err(), "cut to {len}");
+        }
+        for at in 0..good.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] ^= flip;
+                assert!(open(&bytes).is_err(), "byte {at}");
+            }
+        }
+        assert!(open(&[good, vec![0]].concat()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = open(&bytes);
+            let _ = open_damaged(&[MAGIC.as_slice(), &VERSION.to_be_bytes(), &bytes].concat());
+        }
+
+        /// A body that decompresses and carries a good checksum, but says nonsense.
+        #[test]
+        fn hostile_bodies_never_panic(at in 0usize..400, value: u8, cut in 0usize..400) {
+            let good = sealed(4).bytes;
+            let head = HEADER_LEN + 4 * 32;
+            let mut body = zstd::bulk::decompress(&good[head..], MAX_BODY).unwrap();
+            let len = body.len();
+            body[at % len] = value;
+            for body in [&body[..], &body[..cut % len]] {
+                let mut bytes = pack(&leaves(&good).unwrap().1, body).unwrap();
+                finish(&mut bytes, 0);
+                if let Ok(open) = open(&bytes) {
+                    (0..4).for_each(|position| drop(open.entry(position).encode()));
+                }
+            }
+        }
     }
 }

@@ -38,13 +38,22 @@ pub enum TreeError {
 /// The hash of a leaf: SHA-256(0x00 ‖ data).
 #[must_use]
 pub fn leaf_hash(data: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(data).finalize().into()
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(data)
+        .finalize()
+        .into()
 }
 
 /// The hash of an inner node: SHA-256(0x01 ‖ left ‖ right).
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new()
+        .chain_update([1])
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
 }
 
 /// The right edge of a tree: one root for each complete subtree, largest first. All that is needed
@@ -76,12 +85,19 @@ impl Frontier {
 
     /// Adds a leaf and tells each subtree of two leaves or more that it completes:
     /// its range of leaves and its root.
-    pub(super) fn append_with(&mut self, leaf: &Hash, mut completed: impl FnMut(std::ops::Range<u64>, &Hash)) {
+    pub(super) fn append_with(
+        &mut self,
+        leaf: &Hash,
+        mut completed: impl FnMut(std::ops::Range<u64>, &Hash),
+    ) {
         let end = self.size + 1;
         let mut hash = *leaf;
         // Each trailing one bit of the old size is a complete subtree that now gets its right half.
         for level in 0..self.size.trailing_ones() {
-            let left = self.roots.pop().unwrap_or_else(|| unreachable!("one root for each set bit"));
+            let left = self
+                .roots
+                .pop()
+                .unwrap_or_else(|| unreachable!("one root for each set bit"));
             hash = node_hash(&left, &hash);
             completed(end - (2u64 << level)..end, &hash);
         }
@@ -122,13 +138,18 @@ impl Frontier {
     /// Reads [`Self::to_bytes`]. The roots themselves are not checked here: whoever loads a frontier
     /// compares its root with the newest signed checkpoint.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TreeError> {
-        let (size, roots) = bytes.split_first_chunk::<8>().ok_or(TreeError::Frontier("too short"))?;
+        let (size, roots) = bytes
+            .split_first_chunk::<8>()
+            .ok_or(TreeError::Frontier("too short"))?;
         let size = u64::from_be_bytes(*size);
         let (roots, rest) = roots.as_chunks::<32>();
         if !rest.is_empty() || roots.len() != size.count_ones() as usize {
             return Err(TreeError::Frontier("its length does not fit its size"));
         }
-        Ok(Self { size, roots: roots.to_vec() })
+        Ok(Self {
+            size,
+            roots: roots.to_vec(),
+        })
     }
 }
 
@@ -150,8 +171,16 @@ pub(super) mod tests {
 
     /// The eight leaves of the Certificate Transparency test vectors and the root of each size
     /// (certificate-transparency-go, `testonly/reference_tree`; the same as in RFC 9162 libraries).
-    pub const VECTOR_LEAVES: [&str; 8] =
-        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
+    pub const VECTOR_LEAVES: [&str; 8] = [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    ];
     pub const VECTOR_ROOTS: [&str; 9] = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -165,7 +194,10 @@ pub(super) mod tests {
     ];
 
     pub fn vector_leaves() -> Vec<Hash> {
-        VECTOR_LEAVES.iter().map(|leaf| leaf_hash(&hex::decode(leaf).unwrap())).collect()
+        VECTOR_LEAVES
+            .iter()
+            .map(|leaf| leaf_hash(&hex::decode(leaf).unwrap()))
+            .collect()
     }
 
     pub fn some_leaves(count: u64) -> Vec<Hash> {
@@ -197,7 +229,9 @@ pub(super) mod tests {
     #[test]
     fn damaged_frontier_bytes_are_refused() {
         let mut frontier = Frontier::new();
-        some_leaves(5).iter().for_each(|leaf| frontier.append(leaf));
+        for leaf in some_leaves(5) {
+            frontier.append(&leaf);
+        }
         let bytes = frontier.to_bytes();
         for len in 0..bytes.len() {
             assert!(Frontier::from_bytes(&bytes[..len]).is_err(), "cut to {len}");

@@ -1,58 +1,13 @@
 //! Checks a whole log, segment by segment, against its checkpoints and those held elsewhere.
 //! Memory holds one segment and the right edge of the tree, however long the log is.
 
-use super::checkpoint::{SignedCheckpoint, VerifierKey};
-use super::entry::Entry;
+use super::checkpoint::SignedCheckpoint;
+use super::checks::Checks;
 use super::problem::{Problem, Source};
 use super::report::{MAX_LISTED, Report};
 use super::segment::{self, OpenSegment, SegmentError};
 use super::tree::{Frontier, Hash, leaf_hash};
-use crate::domain::entry_kind::EntryKind;
 use std::collections::BTreeMap;
-
-/// An approval, for the caller's check of the sign-in provider's own signature.
-#[derive(Debug)]
-pub struct Approval<'a> {
-    /// The entry's index.
-    pub index: u64,
-    /// Which of the two kinds of approval.
-    pub kind: EntryKind,
-    /// The entry's payload, already proved to be the one that was entered.
-    pub payload: &'a [u8],
-}
-
-/// Checks one approval and says why it does not hold.
-pub type ApprovalCheck<'a> = &'a mut dyn FnMut(&Approval<'_>) -> Result<(), String>;
-
-/// What to check with.
-#[derive(Default)]
-pub struct Checks<'a> {
-    /// The keys that may sign checkpoints. Several while a key is being replaced.
-    pub keys: &'a [VerifierKey],
-    /// Checkpoints held elsewhere, as notes.
-    pub held: &'a [String],
-    /// The check of approvals; without one they are counted as not checked.
-    pub approvals: Option<ApprovalCheck<'a>>,
-}
-
-impl Checks<'_> {
-    /// Hands an approval's payload to the check.
-    pub(super) fn approval(&mut self, index: u64, entry: &Entry<'_>, payload: Option<&[u8]>, report: &mut Report) {
-        let Some(kind @ (EntryKind::RequestApproved | EntryKind::ApprovalGiven)) = entry.kind() else { return };
-        let (Some(payload), Some(check)) = (payload, self.approvals.as_mut()) else {
-            let counted = if payload.is_none() { &mut report.approvals.pruned } else { &mut report.approvals.unchecked };
-            *counted += 1;
-            return;
-        };
-        match check(&Approval { index, kind, payload }) {
-            Ok(()) => report.approvals.good += 1,
-            Err(why) => {
-                report.approvals.failed += 1;
-                report.found(Problem::Approval { index, why });
-            }
-        }
-    }
-}
 
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,12 +80,20 @@ impl<'a> Verifier<'a> {
         let signed = match SignedCheckpoint::parse(note) {
             Ok(signed) => signed,
             Err(error) => {
-                return self.report.found(Problem::BadSignature { source, size: None, why: error.to_string() });
+                return self.report.found(Problem::BadSignature {
+                    source,
+                    size: None,
+                    why: error.to_string(),
+                });
             }
         };
         let (size, root) = (signed.checkpoint().size, signed.checkpoint().root);
         if let Err(error) = signed.verify(self.checks.keys) {
-            return self.report.found(Problem::BadSignature { source, size: Some(size), why: error.to_string() });
+            return self.report.found(Problem::BadSignature {
+                source,
+                size: Some(size),
+                why: error.to_string(),
+            });
         }
         if source == Source::Stored {
             self.newest_stored = self.newest_stored.max(size);
@@ -141,10 +104,17 @@ impl<'a> Verifier<'a> {
         }
         let claims = self.claims.entry(size).or_default();
         if let Some(other) = claims.iter().find(|claim| claim.root != root) {
-            self.report.found(Problem::Fork { size, one: other.root, other: root });
+            self.report.found(Problem::Fork {
+                size,
+                one: other.root,
+                other: root,
+            });
         }
         // The same head many times over says nothing new and costs no memory.
-        if !claims.iter().any(|claim| claim.root == root && claim.source == source) {
+        if !claims
+            .iter()
+            .any(|claim| claim.root == root && claim.source == source)
+        {
             claims.push(Claim { root, source });
         }
         if size == self.next {
@@ -154,7 +124,9 @@ impl<'a> Verifier<'a> {
 
     /// Holds the tree of `size` to what was signed about it.
     fn settle(&mut self, size: u64) {
-        let Some(claims) = self.claims.remove(&size) else { return };
+        let Some(claims) = self.claims.remove(&size) else {
+            return;
+        };
         if self.lost {
             return;
         }
@@ -179,9 +151,17 @@ impl<'a> Verifier<'a> {
             // With another claim that agrees the fork was named when the two met.
             match claim.source {
                 _ if agrees => {}
-                Source::Held => self.report.found(Problem::Fork { size, one: root, other: claim.root }),
+                Source::Held => self.report.found(Problem::Fork {
+                    size,
+                    one: root,
+                    other: claim.root,
+                }),
                 Source::Stored => {
-                    self.report.found(Problem::RootDiffers { from: self.report.size, to: size, signed: claim.root });
+                    self.report.found(Problem::RootDiffers {
+                        from: self.report.size,
+                        to: size,
+                        signed: claim.root,
+                    });
                     self.lost = true;
                 }
             }
@@ -194,7 +174,13 @@ impl<'a> Verifier<'a> {
     /// Reports the doubts below `size`, now that it is known which side was altered.
     fn decide(&mut self, size: u64, leaves_altered: bool) {
         let settled = self.doubts.partition_point(|doubt| doubt.index < size);
-        for Doubt { index, segment, kind, moved_from } in self.doubts.drain(..settled).collect::<Vec<_>>() {
+        for Doubt {
+            index,
+            segment,
+            kind,
+            moved_from,
+        } in self.doubts.drain(..settled).collect::<Vec<_>>()
+        {
             self.report.found(match moved_from {
                 Some(from) => Problem::EntryMoved { index, from, segment },
                 None if leaves_altered => Problem::LeafAltered { index, segment },
@@ -207,7 +193,10 @@ impl<'a> Verifier<'a> {
     pub fn segment(&mut self, row: u64, bytes: &[u8]) -> Progress {
         self.report.segments += 1;
         self.take(row, bytes);
-        Progress { entries: self.report.entries, segments: self.report.segments }
+        Progress {
+            entries: self.report.entries,
+            segments: self.report.segments,
+        }
     }
 
     fn take(&mut self, row: u64, bytes: &[u8]) {
@@ -215,7 +204,10 @@ impl<'a> Verifier<'a> {
             Ok(head) => head,
             Err(error) => {
                 self.lost = true;
-                return self.report.found(Problem::SegmentDamaged { first: row, why: error.to_string() });
+                return self.report.found(Problem::SegmentDamaged {
+                    first: row,
+                    why: error.to_string(),
+                });
             }
         };
         let damaged = segment::checksum_differs(bytes);
@@ -229,7 +221,10 @@ impl<'a> Verifier<'a> {
             return self.report.found(Problem::SegmentRepeated { first, count });
         }
         if first > self.next {
-            self.report.found(Problem::SegmentMissing { from: self.next, to: first });
+            self.report.found(Problem::SegmentMissing {
+                from: self.next,
+                to: first,
+            });
             self.lost = true;
             self.decide(first, false);
             // What was signed about the missing stretch can no longer be looked at.
@@ -237,13 +232,19 @@ impl<'a> Verifier<'a> {
             self.next = first;
         }
         if damaged {
-            self.report.found(Problem::SegmentDamaged { first, why: SegmentError::Checksum.to_string() });
+            self.report.found(Problem::SegmentDamaged {
+                first,
+                why: SegmentError::Checksum.to_string(),
+            });
         }
         match segment::open_damaged(bytes) {
             Ok(open) => self.entries(first, &open),
             Err(error) => {
                 if !damaged {
-                    self.report.found(Problem::SegmentDamaged { first, why: error.to_string() });
+                    self.report.found(Problem::SegmentDamaged {
+                        first,
+                        why: error.to_string(),
+                    });
                 }
                 // The leaves may still be whole: the next signed root tells.
                 for leaf in &leaves {
@@ -280,7 +281,12 @@ impl<'a> Verifier<'a> {
             }
             let index = first + u64::from(position);
             let kind = open.entry(position).kind.to_owned();
-            self.doubts.push(Doubt { index, segment: first, kind, moved_from: moved_from(open, position, &wrong) });
+            self.doubts.push(Doubt {
+                index,
+                segment: first,
+                kind,
+                moved_from: moved_from(open, position, &wrong),
+            });
         }
         if !wrong.is_empty() {
             self.computed.get_or_insert_with(|| self.tree.clone());
@@ -298,7 +304,11 @@ impl<'a> Verifier<'a> {
                 tree.append(computed);
             }
         }
-        if self.claims.first_key_value().is_some_and(|(size, _)| *size == self.next) {
+        if self
+            .claims
+            .first_key_value()
+            .is_some_and(|(size, _)| *size == self.next)
+        {
             self.settle(self.next);
         }
     }
@@ -309,19 +319,30 @@ impl<'a> Verifier<'a> {
         self.decide(u64::MAX, false);
         let present = self.next;
         if let Some(size) = Some(self.newest_stored).filter(|size| *size > present) {
-            self.report.found(Problem::CutTail { present, signed: size, source: Source::Stored });
+            self.report.found(Problem::CutTail {
+                present,
+                signed: size,
+                source: Source::Stored,
+            });
         }
         for (&size, claims) in self.claims.range(present + 1..) {
             if claims.iter().any(|claim| claim.source == Source::Held) {
                 self.report.found(if self.newest_stored > present {
-                    Problem::CutTail { present, signed: size, source: Source::Held }
+                    Problem::CutTail {
+                        present,
+                        signed: size,
+                        source: Source::Held,
+                    }
                 } else {
                     Problem::Rollback { present, held: size }
                 });
             }
         }
         if !self.lost && self.report.size < present {
-            self.report.found(Problem::Unsigned { from: self.report.size, to: present });
+            self.report.found(Problem::Unsigned {
+                from: self.report.size,
+                to: present,
+            });
         }
         self.report
     }
@@ -350,7 +371,8 @@ pub fn verify_log(
     // Checkpoints are taken until one lies beyond the segment, so that few are held at a time.
     let mut taken = 0;
     for (row, bytes) in segments {
-        let end = segment::leaves(&bytes).map_or(row, |(first, leaves)| first.saturating_add(leaves.len() as u64));
+        let end =
+            segment::leaves(&bytes).map_or(row, |(first, leaves)| first.saturating_add(leaves.len() as u64));
         while taken <= end
             && let Some(note) = checkpoints.next()
         {
@@ -361,4 +383,390 @@ pub fn verify_log(
     }
     checkpoints.for_each(|note| verifier.stored_checkpoint(&note));
     verifier.finish()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::checkpoint::{Checkpoint, Signer};
+    use super::super::checks::Approval;
+    use super::super::entry::Draft;
+    use super::super::report::Integrity;
+    use super::super::seal::{prune, seal};
+    use super::super::seed::Seed;
+    use super::super::segment::HEADER_LEN;
+    use super::super::segment::tests::{draft, drafts, time};
+    use super::*;
+    use crate::domain::entry_kind::EntryKind;
+    use proptest::prelude::*;
+
+    pub const ORIGIN: &str = "ledger.example/one";
+
+    pub fn signer() -> Signer {
+        Signer::from_seed(ORIGIN, [9; 32]).unwrap()
+    }
+
+    /// A log as a store holds it.
+    #[derive(Clone, Default)]
+    pub struct Log {
+        pub frontier: Frontier,
+        pub segments: Vec<(u64, Vec<u8>)>,
+        pub notes: Vec<String>,
+    }
+
+    impl Log {
+        pub fn commit(&mut self, drafts: &[Draft]) {
+            let seed = Seed::from_bytes([u8::try_from(self.segments.len()).unwrap(); 32]);
+            let segment = seal(&mut self.frontier, seed, time(0), drafts).unwrap();
+            self.segments.push((segment.first, segment.bytes));
+            let head = Checkpoint::of(ORIGIN, &self.frontier);
+            self.notes.push(signer().sign(&head).unwrap().text().to_owned());
+        }
+
+        /// Five segments of four entries each.
+        pub fn of_twenty() -> Self {
+            let mut log = Self::default();
+            (0..5).for_each(|number| log.commit(&drafts(number * 4..number * 4 + 4)));
+            log
+        }
+
+        fn verify(&self, held: &[String]) -> Report {
+            let keys = [signer().verifier_key()];
+            let checks = Checks {
+                keys: &keys,
+                held,
+                approvals: None,
+            };
+            verify_log(checks, self.notes.clone(), self.segments.clone(), &mut |_| {})
+        }
+
+        /// Rewrites one segment with other entries, as somebody who can write the database would,
+        /// with the leaf hashes left as they were or made to fit.
+        fn rewrite(&mut self, number: usize, drafts: &[Draft], fit: bool) {
+            let mut frontier = Frontier::new();
+            for (_, bytes) in &self.segments[..number] {
+                segment::leaves(bytes)
+                    .unwrap()
+                    .1
+                    .iter()
+                    .for_each(|leaf| frontier.append(leaf));
+            }
+            let seed = Seed::from_bytes([u8::try_from(number).unwrap(); 32]);
+            let new = seal(&mut frontier, seed, time(0), drafts).unwrap();
+            let old = std::mem::replace(&mut self.segments[number].1, new.bytes);
+            if !fit {
+                let bytes = &mut self.segments[number].1;
+                bytes[HEADER_LEN..HEADER_LEN + 4 * 32].copy_from_slice(&old[HEADER_LEN..HEADER_LEN + 4 * 32]);
+                segment::fix_checksum(bytes);
+            }
+        }
+    }
+
+    fn names(report: &Report) -> Vec<&'static str> {
+        report.problems.iter().map(Problem::name).collect()
+    }
+
+    #[test]
+    fn a_log_as_it_was_written_is_whole() {
+        let log = Log::of_twenty();
+        let report = log.verify(&[log.notes[1].clone(), log.notes[4].clone()]);
+        assert_eq!(report.integrity(), Integrity::Whole, "{report}");
+        assert_eq!(
+            (report.entries, report.segments, report.checkpoints, report.size),
+            (20, 5, 7, 20)
+        );
+        assert_eq!(report.root, Some(log.frontier.root()));
+        assert!(report.to_string().contains("integrity: whole"));
+    }
+
+    #[test]
+    fn pruning_keeps_a_log_whole() {
+        let mut log = Log::of_twenty();
+        log.segments[2].1 = prune(&log.segments[2].1, |_, _| true).unwrap();
+        let report = log.verify(&[]);
+        assert_eq!(
+            (report.integrity(), report.pruned),
+            (Integrity::Whole, 4),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_flipped_byte_on_disk_names_its_segment() {
+        let mut log = Log::of_twenty();
+        let bytes = &mut log.segments[3].1;
+        *bytes.last_mut().unwrap() ^= 1;
+        let report = log.verify(&[]);
+        assert!(
+            matches!(report.problems[0], Problem::SegmentDamaged { first: 12, .. }),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn an_altered_payload_names_its_entry() {
+        for fit in [false, true] {
+            let mut log = Log::of_twenty();
+            let mut forged = drafts(8..12);
+            forged[2].payload = br#"{"number":10,"verb":"get"}"#.to_vec();
+            log.rewrite(2, &forged, fit);
+            let report = log.verify(&[]);
+            if fit {
+                // Whoever made the leaf fit as well is found by the signed root.
+                assert!(
+                    matches!(
+                        report.problems[..],
+                        [Problem::RootDiffers { from: 8, to: 12, .. }]
+                    ),
+                    "{report}"
+                );
+            } else {
+                let [
+                    Problem::EntryAltered {
+                        index: 10,
+                        segment: 8,
+                        kind,
+                    },
+                ] = &report.problems[..]
+                else {
+                    panic!("{report}")
+                };
+                assert_eq!(kind, "audit-event");
+            }
+        }
+    }
+
+    #[test]
+    fn an_altered_leaf_hash_is_told_apart_from_an_altered_entry() {
+        let mut log = Log::of_twenty();
+        let bytes = &mut log.segments[1].1;
+        bytes[HEADER_LEN + 32] ^= 1;
+        segment::fix_checksum(bytes);
+        assert_eq!(
+            log.verify(&[]).problems,
+            [Problem::LeafAltered { index: 5, segment: 4 }]
+        );
+    }
+
+    #[test]
+    fn reordered_entries_are_named_as_such() {
+        for fit in [false, true] {
+            let mut log = Log::of_twenty();
+            let mut swapped = drafts(4..8);
+            swapped.swap(0, 3);
+            log.rewrite(1, &swapped, fit);
+            let report = log.verify(&[]);
+            assert_eq!(report.integrity(), Integrity::Broken);
+            if !fit {
+                let moved = |index, from| Problem::EntryMoved {
+                    index,
+                    from,
+                    segment: 4,
+                };
+                assert_eq!(report.problems, [moved(4, 7), moved(7, 4)], "{report}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_segment_is_named() {
+        let mut log = Log::of_twenty();
+        log.segments.remove(2);
+        assert_eq!(
+            log.verify(&[]).problems,
+            [Problem::SegmentMissing { from: 8, to: 12 }]
+        );
+    }
+
+    #[test]
+    fn a_repeated_segment_is_named() {
+        let mut log = Log::of_twenty();
+        log.segments.insert(3, log.segments[2].clone());
+        assert_eq!(
+            log.verify(&[]).problems,
+            [Problem::SegmentRepeated { first: 8, count: 4 }]
+        );
+    }
+
+    #[test]
+    fn a_segment_in_another_ones_row_is_named() {
+        let mut log = Log::of_twenty();
+        let (second, third) = (log.segments[1].1.clone(), log.segments[2].1.clone());
+        (log.segments[1].1, log.segments[2].1) = (third, second);
+        assert_eq!(
+            log.verify(&[]).problems[0],
+            Problem::SegmentMisplaced { row: 4, says: 8 }
+        );
+    }
+
+    #[test]
+    fn a_cut_tail_is_named_by_the_stored_and_by_the_held_checkpoint() {
+        let whole = Log::of_twenty();
+        let mut log = whole.clone();
+        log.segments.truncate(3);
+        let cut = |source| Problem::CutTail {
+            present: 12,
+            signed: 20,
+            source,
+        };
+        assert_eq!(log.verify(&[]).problems, [cut(Source::Stored)]);
+        assert_eq!(
+            log.verify(&whole.notes[4..]).problems,
+            [cut(Source::Stored), cut(Source::Held)]
+        );
+        // With the checkpoints cut as well only the one held elsewhere can tell.
+        log.notes.truncate(3);
+        assert_eq!(log.verify(&[]).integrity(), Integrity::Whole);
+        let report = log.verify(&whole.notes[4..]);
+        assert_eq!(
+            report.problems,
+            [Problem::Rollback {
+                present: 12,
+                held: 20
+            }]
+        );
+        assert!(report.to_string().contains("entries 12 to 19"), "{report}");
+        log.segments.clear();
+        log.notes.clear();
+        assert_eq!(
+            log.verify(&whole.notes[4..]).problems,
+            [Problem::Rollback { present: 0, held: 20 }]
+        );
+    }
+
+    #[test]
+    fn a_log_rewritten_and_signed_again_is_a_fork() {
+        let honest = Log::of_twenty();
+        let mut log = Log::default();
+        (0..5).for_each(|number| log.commit(&drafts(number * 4 + 1..number * 4 + 5)));
+        assert_eq!(
+            log.verify(&[]).integrity(),
+            Integrity::Whole,
+            "its own checkpoints cannot tell"
+        );
+        let report = log.verify(&honest.notes[2..3]);
+        assert!(
+            matches!(report.problems[..], [Problem::Fork { size: 12, .. }]),
+            "{report}"
+        );
+        // Two heads of one size lying beside one log.
+        log.notes.insert(3, honest.notes[2].clone());
+        assert!(names(&log.verify(&[])).contains(&"fork"));
+    }
+
+    #[test]
+    fn a_checkpoint_by_another_key_does_not_count() {
+        let mut log = Log::of_twenty();
+        let stranger = Signer::from_seed(ORIGIN, [8; 32]).unwrap();
+        log.notes[4] = stranger
+            .sign(&Checkpoint::of(ORIGIN, &log.frontier))
+            .unwrap()
+            .text()
+            .to_owned();
+        assert_eq!(names(&log.verify(&[])), ["bad-signature", "unsigned"]);
+        log.notes[4] = "nonsense".into();
+        assert_eq!(names(&log.verify(&[])), ["bad-signature", "unsigned"]);
+        log.notes.pop();
+        assert_eq!(log.verify(&[]).problems, [Problem::Unsigned { from: 16, to: 20 }]);
+    }
+
+    #[test]
+    fn every_approval_is_handed_to_the_check_and_its_failure_named() {
+        let mut log = Log::default();
+        log.commit(&[
+            draft(0, EntryKind::RequestFiled),
+            draft(1, EntryKind::ApprovalGiven),
+        ]);
+        log.commit(&[
+            draft(2, EntryKind::RequestApproved),
+            draft(3, EntryKind::GrantReady),
+        ]);
+        let keys = [signer().verifier_key()];
+        let mut seen = Vec::new();
+        let mut check = |approval: &Approval<'_>| {
+            seen.push((approval.index, approval.kind));
+            let good = approval.payload == draft(1, EntryKind::Gap).payload;
+            if good {
+                Ok(())
+            } else {
+                Err("the token is of another request".to_owned())
+            }
+        };
+        let checks = Checks {
+            keys: &keys,
+            held: &[],
+            approvals: Some(&mut check),
+        };
+        let report = verify_log(checks, log.notes.clone(), log.segments.clone(), &mut |_| {});
+        assert_eq!(
+            seen,
+            [(1, EntryKind::ApprovalGiven), (2, EntryKind::RequestApproved)]
+        );
+        assert_eq!((report.approvals.good, report.approvals.failed), (1, 1));
+        assert!(
+            matches!(&report.problems[..], [Problem::Approval { index: 2, why }] if why.contains("another request"))
+        );
+        assert_eq!(log.verify(&[]).approvals.unchecked, 2);
+    }
+
+    #[test]
+    fn holes_are_told_apart_from_tampering() {
+        let mut log = Log::default();
+        let kinds = [
+            EntryKind::CanaryMissed,
+            EntryKind::Gap,
+            EntryKind::Quarantined,
+            EntryKind::CanaryResumed,
+        ];
+        log.commit(&kinds.map(|kind| draft(1, kind)));
+        let report = log.verify(&[]);
+        assert_eq!(
+            (report.integrity(), report.completeness.holes.len()),
+            (Integrity::Whole, 3)
+        );
+        assert!(report.completeness.silent.is_empty());
+        log.commit(&[draft(1, EntryKind::CanaryMissed)]);
+        assert_eq!(log.verify(&[]).completeness.silent, ["production"]);
+    }
+
+    #[test]
+    fn every_flipped_byte_of_a_segment_is_found() {
+        let mut log = Log::of_twenty();
+        log.notes.drain(..4);
+        for number in [1, 4] {
+            for at in 0..log.segments[number].1.len() {
+                let mut log = log.clone();
+                log.segments[number].1[at] ^= 0x41;
+                assert_eq!(
+                    log.verify(&[]).integrity(),
+                    Integrity::Broken,
+                    "segment {number} byte {at}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_two_swapped_entries_are_found(one in 0usize..20, other in 0usize..20, fit: bool) {
+            prop_assume!(one != other);
+            let mut log = Log::of_twenty();
+            let mut all = drafts(0..20);
+            all.swap(one, other);
+            let touched: std::collections::BTreeSet<_> = [one / 4, other / 4].into();
+            for number in touched {
+                log.rewrite(number, &all[number * 4..number * 4 + 4], fit);
+            }
+            prop_assert_eq!(log.verify(&[]).integrity(), Integrity::Broken);
+        }
+
+        #[test]
+        fn hostile_rows_and_notes_never_panic(
+            row: u64, bytes in proptest::collection::vec(any::<u8>(), 0..100), note in "[a-z0-9\n]{0,60}",
+        ) {
+            let mut log = Log::of_twenty();
+            log.segments.push((row, bytes));
+            log.notes.push(note);
+            prop_assert_eq!(log.verify(&[]).integrity(), Integrity::Broken);
+        }
+    }
 }

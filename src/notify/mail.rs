@@ -1,0 +1,117 @@
+//! E-mail: one multipart message a notice, plain text and HTML saying the same.
+
+use super::contract::DeliveryError;
+use crate::config::{Smtp, SmtpTls};
+use crate::domain::notice::Notice;
+use askama::Template;
+use lettre::message::{Mailbox, MultiPart, header::HeaderName, header::HeaderValue};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use std::time::Duration;
+
+/// Sends by one SMTP server.
+pub struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    base: String,
+    host: String,
+}
+
+impl std::fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailer").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "mail.html")]
+struct Html<'a> {
+    notice: &'a Notice,
+    url: &'a str,
+    checkpoint: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "mail.txt")]
+struct Plain<'a> {
+    notice: &'a Notice,
+    url: &'a str,
+    checkpoint: &'a str,
+}
+
+impl Mailer {
+    /// A mailer for `settings`; `base` is the broker's own address.
+    ///
+    /// # Errors
+    /// In words: the sender or the host cannot be used.
+    pub fn new(settings: &Smtp, base: &str) -> Result<Self, String> {
+        let from: Mailbox =
+            settings.from.parse().map_err(|error| format!("smtp.from is no mail address: {error}"))?;
+        let host = settings.host.as_str();
+        let builder = match settings.tls {
+            SmtpTls::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(host),
+            SmtpTls::Starttls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host),
+            SmtpTls::None => Ok(AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)),
+        };
+        let mut builder = builder
+            .map_err(|error| format!("smtp.host: {error}"))?
+            .port(settings.port)
+            .timeout(Some(Duration::from_secs(20)));
+        if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+            builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
+        }
+        let host = url::Url::parse(base).ok().and_then(|url| url.host_str().map(str::to_owned));
+        Ok(Self {
+            transport: builder.build(),
+            from,
+            base: base.to_owned(),
+            host: host.unwrap_or_else(|| "breakglass".to_owned()),
+        })
+    }
+
+    /// Sends one notice to `address`.
+    ///
+    /// # Errors
+    /// The server refused, or could not be reached.
+    pub async fn send(&self, notice: &Notice, address: &str, checkpoint: &str) -> Result<(), DeliveryError> {
+        let message = self.message(notice, address, checkpoint)?;
+        match self.transport.send(message).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_permanent() => Err(DeliveryError::Never(one_line(&error.to_string()))),
+            Err(error) => Err(DeliveryError::Later(one_line(&chain(&error)))),
+        }
+    }
+
+    fn message(&self, notice: &Notice, address: &str, checkpoint: &str) -> Result<Message, DeliveryError> {
+        let never = |why: String| DeliveryError::Never(why);
+        let to: Mailbox = address.parse().map_err(|_| never("this is no mail address".to_owned()))?;
+        let url = format!("{}{}", self.base, notice.path);
+        let plain = Plain { notice, url: &url, checkpoint }.render().map_err(|e| never(e.to_string()))?;
+        let html = Html { notice, url: &url, checkpoint }.render().map_err(|e| never(e.to_string()))?;
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            // A title holds names from outside: whatever would end the header line is gone.
+            .subject(format!("[breakglass] {}", one_line(&notice.title)))
+            .message_id(Some(format!("<{}@{}>", notice.id, self.host)))
+            .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+            .multipart(MultiPart::alternative_plain_html(plain, html))
+            .map_err(|error| never(error.to_string()))
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}
+
+/// lettre's own words say little: the causes behind them name the host that was not reached.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,230 @@
+// A real Kubernetes cluster on this machine: etcd, the API server with its audit webhook, the
+// controller-manager (without it aggregated roles are empty and namespaces never finish deleting), the
+// scheduler, and kwok as the kubelet of one node, on which Pods run and `kubectl exec` works.
+
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { request } from 'node:https';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { authority, writeWhole } from './certificates.mjs';
+import { Child, freePort, run, until } from './children.mjs';
+import { tool } from './tools.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const nodeName = 'node-1';
+
+/** The audit policy used where none is given. */
+export const recommendedAuditPolicy = join(here, 'audit-policy.yaml');
+
+function kubeconfig({ server, ca, user, token, certFile, keyFile, name = 'world' }) {
+  const base64 = (path) => readFileSync(path).toString('base64');
+  return stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name, cluster: { server, 'certificate-authority-data': base64(ca) } }],
+    users: [{
+      name: user,
+      user: token ? { token } : { 'client-certificate-data': base64(certFile), 'client-key-data': base64(keyFile) },
+    }],
+    contexts: [{ name, context: { cluster: name, user } }],
+    'current-context': name,
+  });
+}
+
+/**
+ * The addresses and certificates of the cluster in `dir`, made on first use and kept, so that kubeconfigs
+ * stay valid over restarts and a configuration can name them before the cluster runs.
+ */
+export async function prepare({ dir }) {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const ca = await authority(join(dir, 'pki'));
+  const portsFile = join(dir, 'ports.json');
+  const kept = existsSync(portsFile) ? JSON.parse(readFileSync(portsFile, 'utf8')) : {};
+  const ports = {};
+  for (const part of ['etcd', 'etcdPeer', 'api', 'kubelet']) ports[part] = await freePort(kept[part]);
+  writeWhole(portsFile, JSON.stringify(ports));
+
+  const keys = { keyFile: join(dir, 'pki', 'service-accounts.key'), publicFile: join(dir, 'pki', 'service-accounts.pub') };
+  if (!existsSync(keys.publicFile)) {
+    const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    writeWhole(keys.keyFile, pair.privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    writeWhole(keys.publicFile, pair.publicKey.export({ type: 'spki', format: 'pem' }));
+  }
+  const server = `https://127.0.0.1:${ports.api}`;
+  /** A kubeconfig for `user` of `groups` by client certificate; `<name>.kubeconfig` in the cluster's folder. */
+  async function kubeconfigFor(name, user, groups = []) {
+    const path = join(dir, `${name}.kubeconfig`);
+    writeWhole(path, kubeconfig({ server, ca: ca.caFile, user, ...await ca.client(name, user, groups) }));
+    return path;
+  }
+  return { dir, ca, ports, keys, server, caFile: ca.caFile, kubeconfigFor, adminKubeconfig: await kubeconfigFor('admin', 'admin', ['system:masters']) };
+}
+
+/**
+ * Starts a cluster whose data lives in `dir` and waits until Pods can run in it.
+ * `auditPolicy`: path of the policy file. `tap`: { url, token, caFile } of the audit webhook's receiver
+ * (`tapUrl` alone will do when it asks for nothing); none, and audit goes to its file only.
+ * `bindAddress`: 0.0.0.0 where the address that the EndpointSlice `kubernetes` publishes has to answer.
+ * `apiFlags`: added to the API server's, the last word wins.
+ */
+export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, tapUrl, bindAddress = '127.0.0.1', apiFlags = [], say = () => {} }) {
+  const base = await prepare({ dir });
+  const { ports, ca, keys, server } = base;
+  const log = (name) => join(dir, 'logs', `${name}.log`);
+  const children = {};
+
+  const etcdTls = await ca.server('etcd', { both: true });
+  const apiTls = await ca.server('kube-apiserver', { dns: ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc'] });
+  const kubeletTls = await ca.server('kubelet');
+  const apiToEtcd = await ca.client('apiserver-etcd', 'kube-apiserver');
+  const apiToKubelet = await ca.client('apiserver-kubelet', 'kube-apiserver-kubelet', ['system:masters']);
+
+  async function startEtcd() {
+    const peer = `http://127.0.0.1:${ports.etcdPeer}`;
+    const client = `https://127.0.0.1:${ports.etcd}`;
+    children.etcd = await Child.start({
+      name: 'etcd',
+      log: log('etcd'),
+      command: [tool('etcd'), '--name=world', `--data-dir=${join(dir, 'etcd')}`, '--unsafe-no-fsync', '--log-level=warn',
+        `--listen-client-urls=${client}`, `--advertise-client-urls=${client}`,
+        `--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`, `--initial-cluster=world=${peer}`,
+        `--cert-file=${etcdTls.certFile}`, `--key-file=${etcdTls.keyFile}`, '--client-cert-auth', `--trusted-ca-file=${ca.caFile}`],
+    });
+  }
+
+  const webhook = tap ?? (tapUrl ? { url: tapUrl } : undefined);
+  let policy = auditPolicy;
+  if (webhook) {
+    writeWhole(join(dir, 'audit-webhook.yaml'), stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'tap', cluster: { server: webhook.url, ...(webhook.caFile ? { 'certificate-authority': webhook.caFile } : {}) } }],
+      users: [{ name: 'api-server', user: webhook.token ? { token: webhook.token } : {} }],
+      contexts: [{ name: 'tap', context: { cluster: 'tap', user: 'api-server' } }],
+      'current-context': 'tap',
+    }));
+  }
+
+  async function startApi() {
+    children.api = await Child.start({
+      name: 'kube-apiserver',
+      log: log('kube-apiserver'),
+      command: [tool('kube-apiserver'),
+        `--etcd-servers=https://127.0.0.1:${ports.etcd}`, `--etcd-cafile=${ca.caFile}`,
+        `--etcd-certfile=${apiToEtcd.certFile}`, `--etcd-keyfile=${apiToEtcd.keyFile}`,
+        '--service-cluster-ip-range=10.0.0.0/24', '--allow-privileged=true', '--authorization-mode=RBAC',
+        `--bind-address=${bindAddress}`, `--secure-port=${ports.api}`,
+        `--tls-cert-file=${apiTls.certFile}`, `--tls-private-key-file=${apiTls.keyFile}`, `--client-ca-file=${ca.caFile}`,
+        `--kubelet-certificate-authority=${ca.caFile}`,
+        `--kubelet-client-certificate=${apiToKubelet.certFile}`, `--kubelet-client-key=${apiToKubelet.keyFile}`,
+        '--service-account-issuer=https://kubernetes.default.svc',
+        `--service-account-key-file=${keys.publicFile}`, `--service-account-signing-key-file=${keys.keyFile}`,
+        `--audit-policy-file=${policy}`, `--audit-log-path=${join(dir, 'audit.log')}`, '--audit-log-maxsize=200', '--audit-log-maxbackup=2',
+        ...(webhook ? [`--audit-webhook-config-file=${join(dir, 'audit-webhook.yaml')}`, '--audit-webhook-batch-max-wait=1s'] : []),
+        ...apiFlags],
+    });
+    await until('the API server', async () => {
+      children.api.alive();
+      return await get('/readyz') === 200;
+    }, { ms: 90_000 });
+  }
+
+  const admin = await ca.client('admin', 'admin', ['system:masters']);
+  const tls = { ca: readFileSync(ca.caFile), cert: readFileSync(admin.certFile), key: readFileSync(admin.keyFile) };
+  const get = (path) => new Promise((resolve, reject) => {
+    const asked = request(`${server}${path}`, { ...tls, agent: false, timeout: 3000 }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    });
+    asked.on('timeout', () => asked.destroy(new Error('time-out')));
+    asked.on('error', reject);
+    asked.end();
+  });
+
+  const kubectl = (args, options = {}) => run([tool('kubectl'), '--kubeconfig', options.kubeconfig ?? base.adminKubeconfig, ...args],
+    // A cache of its own: kubectl otherwise mixes up two worlds that had the same port one after the other.
+    { ...options, env: { KUBECACHEDIR: join(dir, 'kubectl-cache'), ...options.env } });
+
+  async function startOthers() {
+    const own = async (name) => base.kubeconfigFor(name, `system:${name}`);
+    children.controllers = await Child.start({
+      name: 'kube-controller-manager',
+      log: log('kube-controller-manager'),
+      command: [tool('kube-controller-manager'), `--kubeconfig=${await own('kube-controller-manager')}`, '--leader-elect=false',
+        `--service-account-private-key-file=${keys.keyFile}`, `--root-ca-file=${ca.caFile}`, '--use-service-account-credentials=true', '--secure-port=0'],
+    });
+    children.scheduler = await Child.start({
+      name: 'kube-scheduler',
+      log: log('kube-scheduler'),
+      command: [tool('kube-scheduler'), `--kubeconfig=${await own('kube-scheduler')}`, '--leader-elect=false', '--secure-port=0'],
+    });
+    const podDir = join(dir, 'pods');
+    mkdirSync(podDir, { recursive: true });
+    const podLog = join(podDir, 'log');
+    if (!existsSync(podLog)) writeWhole(podLog, `${new Date().toISOString()} stdout F ready\n`);
+    writeWhole(join(dir, 'kwok.yaml'), readFileSync(join(here, 'kwok.yaml'), 'utf8').replaceAll('POD_DIR', podDir).replaceAll('POD_LOG', podLog));
+    children.kwok = await Child.start({
+      name: 'kwok',
+      log: log('kwok'),
+      env: { HOME: dir },
+      bare: true, // what runs in a Pod inherits it
+      command: [tool('kwok'), `--kubeconfig=${await base.kubeconfigFor('kwok', 'kwok', ['system:masters'])}`, `--config=${join(dir, 'kwok.yaml')}`,
+        '--manage-all-nodes', '--node-ip=127.0.0.1', `--node-port=${ports.kubelet}`, `--server-address=127.0.0.1:${ports.kubelet}`,
+        `--tls-cert-file=${kubeletTls.certFile}`, `--tls-private-key-file=${kubeletTls.keyFile}`, '--node-lease-duration-seconds=40'],
+    });
+  }
+
+  const applyYaml = (text, { namespace } = {}) => kubectl(['apply', '-f', '-', ...(namespace ? ['-n', namespace] : [])], { input: text });
+
+  async function stop() {
+    for (const name of ['kwok', 'scheduler', 'controllers', 'api', 'etcd']) await children[name]?.stop();
+  }
+
+  const begun = Date.now();
+  const said = (what) => say(`${what} (${((Date.now() - begun) / 1000).toFixed(1)} s)`);
+  try {
+    await startEtcd();
+    await startApi();
+    said('API server ready');
+    await startOthers();
+    await applyYaml(stringify({ apiVersion: 'v1', kind: 'Node', metadata: { name: nodeName, labels: { 'kubernetes.io/hostname': nodeName, 'kubernetes.io/os': 'linux' } } }));
+    await until('the node', async () => {
+      Object.values(children).forEach((child) => child.alive());
+      const { stdout } = await kubectl(['get', 'node', nodeName, '-o', 'jsonpath={.status.conditions[?(@.type=="Ready")].status}{.spec.taints[*].key}']);
+      return stdout === 'True';
+    }, { ms: 60_000 });
+    // The aggregated roles are filled by the controller-manager some moments after it starts.
+    await until('the ClusterRole view', async () => (await kubectl(['get', 'clusterrole', 'view', '-o', 'jsonpath={.rules[0].verbs}'])).stdout !== '');
+    await until('the ServiceAccount default', () => kubectl(['get', 'serviceaccount', 'default', '-n', 'default']));
+    said('node ready');
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  return {
+    ...base,
+    children,
+    kubectl,
+    applyYaml,
+    stop,
+    auditLog: join(dir, 'audit.log'),
+    /** The fault handle: what may happen to an API server. */
+    api: {
+      /** Stands still: connections open, no answer. */
+      pause: () => children.api.signal('SIGSTOP'),
+      resume: () => children.api.signal('SIGCONT'),
+      kill9: () => children.api.kill9(),
+      stop: () => children.api.stop(15_000),
+      /** Starts it again after `kill9` or `stop`. */
+      start: startApi,
+      async restart({ auditPolicy: next } = {}) {
+        if (next) policy = next;
+        await children.api.stop(15_000);
+        await startApi();
+      },
+    },
+  };
+}
