@@ -48,8 +48,9 @@
     if (!zone) return;
     all("time[data-shown] > .local", of).forEach((local) => {
       const time = local.parentNode, at = new Date(time.dateTime), seconds = time.dataset.shown === "clock";
-      local.textContent = written(at, zone, seconds);
       let utc = time.querySelector(".utc");
+      local.textContent = written(at, zone, seconds);
+      if (/^(Etc\/)?UTC$/.test(zone)) { local.textContent += " UTC"; utc?.remove(); return; }
       if (!utc) {
         utc = document.createElement("span");
         utc.className = "utc";
@@ -57,7 +58,7 @@
       }
       utc.textContent = `${part(at, "UTC", { hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}) })} UTC`;
     });
-    all("[data-zone]", of).forEach((e) => { e.textContent = zone; });
+    all("[data-zone]", of).forEach((e) => { e.textContent = /UTC$/.test(zone) ? "UTC" : `${zone}, UTC beside them`; });
   };
 
   // --- live parts ----------------------------------------------------------------------------
@@ -156,6 +157,8 @@
     dialog.setAttribute("aria-labelledby", "ask-title");
     cancel.type = "button";
     cancel.textContent = "Go back";
+    // Enter pressed once too often must not end anything.
+    cancel.autofocus = !box.querySelector("textarea, select");
     cancel.addEventListener("click", () => dialog.close());
     dialog.append(title, box, cancel);
     dialog.addEventListener("close", () => { details.append(box); dialog.remove(); summary.focus(); });

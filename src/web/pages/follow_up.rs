@@ -135,6 +135,10 @@ pub struct PullRequest {
 
 /// What the reader may do with the follow-up.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four separate rights, each shown or not"
+)]
 pub struct FollowUpCan {
     /// Let it go, with a reason (compliance).
     pub waive: bool,

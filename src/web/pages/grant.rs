@@ -201,10 +201,9 @@ impl GrantHeadline {
             _ => ".",
         });
         if c.others > 0 {
-            words.push_str(&format!(
-                " {} of others in the same namespaces: counted, not shown.",
-                count(c.others, "event", "events")
-            ));
+            words.push(' ');
+            words.push_str(&count(c.others, "event", "events"));
+            words.push_str(" of others in the same namespaces: counted, not shown.");
         }
         words
     }

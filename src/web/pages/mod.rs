@@ -6,6 +6,7 @@
 //! where our own code made the markup.
 
 pub mod approvals;
+pub mod chart;
 pub mod clusters;
 pub mod feed;
 pub mod follow_up;

@@ -134,7 +134,7 @@ impl HtmlSafe for Words {}
 impl Words {
     /// Begins a sentence.
     pub fn say(text: impl Into<Text>) -> Self {
-        Self(vec![Piece::Plain(text.into())])
+        Self(vec![Piece::Plain(text.into().sentence())])
     }
 
     fn with(mut self, piece: Piece) -> Self {
@@ -145,25 +145,25 @@ impl Words {
     /// Goes on.
     #[must_use]
     pub fn and(self, text: impl Into<Text>) -> Self {
-        self.with(Piece::Plain(text.into()))
+        self.with(Piece::Plain(text.into().sentence()))
     }
 
     /// What the sentence is about.
     #[must_use]
     pub fn strong(self, text: impl Into<Text>) -> Self {
-        self.with(Piece::Strong(text.into()))
+        self.with(Piece::Strong(text.into().sentence()))
     }
 
     /// Something a machine reads.
     #[must_use]
     pub fn code(self, text: impl Into<Text>) -> Self {
-        self.with(Piece::Code(text.into()))
+        self.with(Piece::Code(text.into().sentence()))
     }
 
     /// A link to one of our own pages.
     #[must_use]
     pub fn link(self, to: Href, text: impl Into<Text>) -> Self {
-        self.with(Piece::Link(to, text.into()))
+        self.with(Piece::Link(to, text.into().sentence()))
     }
 
     /// A link to an address somebody typed: followed only when [`Href::new`] allows it, else shown.

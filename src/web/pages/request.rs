@@ -138,6 +138,12 @@ impl RequestPage {
         }
     }
 
+    /// Whether the reader may approve, shorten or deny it.
+    #[must_use]
+    pub fn is_mine_to_decide(&self) -> bool {
+        matches!(self.decision, Decision::Mine { .. })
+    }
+
     /// For how long, in words.
     #[must_use]
     pub fn lasts_words(&self) -> String {

@@ -172,6 +172,15 @@ impl Shell {
         lasting(when.at - self.now)
     }
 
+    /// In which zones times are shown.
+    #[must_use]
+    pub fn zone_words(&self) -> String {
+        match self.tz {
+            Tz::UTC | Tz::Etc__UTC => "UTC".to_owned(),
+            tz => format!("{}, UTC beside them", tz.name()),
+        }
+    }
+
     /// The token a form sends; empty for nobody.
     #[must_use]
     pub fn csrf(&self) -> &str {

@@ -7,8 +7,10 @@ use std::fmt;
 
 /// The most characters kept of any foreign text; the rest is only counted.
 const KEPT: usize = 4_000;
-/// The characters of a [`Text::from`] shown before it is cut; the rest of what is kept is its title.
+/// The characters of a [`Text::from`] shown before it is cut; more of what is kept is its title.
 const SHOWN: usize = 120;
+/// The characters shown of a text in a sentence: more than the longest name Kubernetes allows (253).
+const SENTENCE: usize = 600;
 
 /// Foreign text, cleaned and bounded. Written into a template it escapes itself; when it is longer
 /// than what may be shown it is cut, with more of it in the title.
@@ -45,6 +47,15 @@ impl Text {
     #[must_use]
     pub fn prose(text: impl AsRef<str>) -> Self {
         Self::cleaned(text.as_ref(), KEPT, true)
+    }
+
+    /// The same text where it is (part of) a sentence: up to 600 characters of it are shown.
+    #[must_use]
+    pub fn sentence(self) -> Self {
+        Self {
+            shown: self.shown.max(SENTENCE),
+            ..self
+        }
     }
 
     /// The same text for places that can hold no markup (attributes, options, the title of the
