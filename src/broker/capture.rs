@@ -14,7 +14,7 @@ use crate::domain::job::JobKind;
 use crate::domain::object::ObjectKey;
 use crate::domain::transition::{About, ActionRow, Transition, Write, record};
 use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Rules, Touched};
-use crate::ids::{FollowUpId, ItemId, random_bytes};
+use crate::ids::{FollowUpId, ItemId};
 use crate::ledger;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl Broker {
                 return Ok(false);
             }
         }
-        let nonce = format!("breakglass-canary-{}", hex::encode(random_bytes::<12>()));
+        let nonce = super::canary::nonce();
         // Written down first: a canary that comes back unasked would prove nothing.
         self.store.set_setting(&name, &format!("{nonce} {}", now.timestamp_millis())).await?;
         self.cluster(&follow_up.cluster)?.canary(&nonce).await?;
