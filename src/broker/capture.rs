@@ -14,7 +14,7 @@ use crate::domain::job::JobKind;
 use crate::domain::object::ObjectKey;
 use crate::domain::transition::{About, ActionRow, Transition, Write, record};
 use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Rules, Touched};
-use crate::ids::{FollowUpId, ItemId, random_bytes};
+use crate::ids::{FollowUpId, ItemId};
 use crate::ledger;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl Broker {
                 return Ok(false);
             }
         }
-        let nonce = format!("breakglass-canary-{}", hex::encode(random_bytes::<12>()));
+        let nonce = super::canary::nonce();
         // Written down first: a canary that comes back unasked would prove nothing.
         self.store.set_setting(&name, &format!("{nonce} {}", now.timestamp_millis())).await?;
         self.cluster(&follow_up.cluster)?.canary(&nonce).await?;
@@ -317,17 +317,17 @@ async fn kind(cluster: &dyn Cluster, key: &ObjectKey, object: Option<&Value>) ->
 fn review_owed(actions: &[(u64, ActionRow)]) -> Option<String> {
     let any = |wanted: &[&str]| {
         actions.iter().any(|(_, a)| {
-            wanted.contains(&a.class.as_str()) && !a.flags.iter().any(|flag| flag == "denied" || flag == "dry_run")
+            wanted.contains(&a.class.as_str()) && !a.flags.iter().any(|flag| flag == "denied" || flag == "dry-run")
         })
     };
     let mut why = vec![];
     if actions.iter().any(|(_, action)| action.mutation) {
         why.push("it changed something");
     }
-    if any(&["exec", "attach", "debug", "port_forward", "port-forward"]) {
+    if any(&["exec", "attach", "debug", "port-forward"]) {
         why.push("it ran something inside a Pod");
     }
-    if any(&["secret_read", "secret-read"]) {
+    if any(&["secret-read"]) {
         why.push("it read Secrets");
     }
     (!why.is_empty()).then(|| why.join(", "))

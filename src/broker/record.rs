@@ -1,6 +1,7 @@
 //! Stage 4: the record. What an API server sends is attributed, redacted, classified, entered; only
 //! then it is answered.
 
+use super::canary::{CANARY_PREFIX, Canaries};
 use super::request::skip_conflict;
 use super::{Broker, Changed, Result};
 use crate::audit::{self, Accounts, Action, Alarm, AlarmKind, Intake, Issuance, KnownGrant};
@@ -18,6 +19,9 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The flag of the broker's own first use of a key, before anybody was shown it.
+pub const OWN_CHECK: &str = "own-check";
+
 /// The class under which the issuance of a credential is kept.
 pub const ISSUANCE: &str = "issuance";
 
@@ -27,12 +31,13 @@ pub struct AuditState {
     clusters: Mutex<BTreeMap<String, Seen>>,
 }
 
+/// What is known of one cluster's audit.
 #[derive(Debug, Default, Clone)]
-struct Seen {
+pub(super) struct Seen {
     arrived_at: Option<Time>,
     delay_ms: Option<i64>,
-    /// Nonces of canaries that came back, newest last.
-    canaries: Vec<String>,
+    /// Its canaries.
+    pub(super) canaries: Canaries,
     /// Who is whom on this cluster; forgotten whenever a grant changes.
     accounts: Option<Arc<Known>>,
 }
@@ -99,7 +104,7 @@ impl Broker {
     /// The canary with that nonce came back.
     #[must_use]
     pub fn canary_came_back(&self, cluster: &str, nonce: &str) -> bool {
-        self.audit.lock().get(cluster).is_some_and(|seen| seen.canaries.iter().any(|own| own == nonce))
+        self.audit.lock().get(cluster).is_some_and(|seen| seen.canaries.seen.iter().any(|own| own == nonce))
     }
 
     /// Whoever attributes events must look again who is whom.
@@ -139,13 +144,14 @@ impl Broker {
         if let Some(newest) = stages.max() {
             seen.delay_ms = Some((now.timestamp_micros() - newest).max(0) / 1000);
         }
-        for own in &intake.own {
-            if let Some(name) = &own.object.name {
-                seen.canaries.push(name.clone());
+        for name in intake.own.iter().filter_map(|own| own.object.name.as_ref()) {
+            if name.starts_with(CANARY_PREFIX) {
+                seen.canaries.back_at = Some(now);
+                seen.canaries.seen.push(name.clone());
             }
         }
-        let spare = seen.canaries.len().saturating_sub(256);
-        seen.canaries.drain(..spare);
+        let spare = seen.canaries.seen.len().saturating_sub(256);
+        seen.canaries.seen.drain(..spare);
     }
 
     async fn raise(&self, cluster: &str, alarm: &Alarm, known: &Known) -> Result<()> {
@@ -220,6 +226,16 @@ impl Broker {
 }
 
 impl AuditState {
+    pub(super) fn with(&self, cluster: &str, change: impl FnOnce(&mut Seen)) {
+        change(self.lock().entry(cluster.to_owned()).or_default());
+    }
+
+    /// What is known of a cluster's canaries.
+    #[must_use]
+    pub fn canaries(&self, cluster: &str) -> Canaries {
+        self.lock().get(cluster).map(|seen| seen.canaries.clone()).unwrap_or_default()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,6 +279,10 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         || About { grant: Some(action.grant), ..About::cluster(&action.cluster) },
         |grant| About::grant(grant).by(&grant.requester),
     );
+    let mut flags = names(&serde_json::to_value(&action.flags).unwrap_or_default());
+    if grant.is_some_and(|grant| is_own_check(grant, action)) {
+        flags.push(OWN_CHECK.to_owned());
+    }
     let event: Value = serde_json::from_slice(&action.event).unwrap_or(Value::Null);
     let facts = serde_json::to_value(action).unwrap_or(Value::Null);
     let mut entry = record(
@@ -280,7 +300,7 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         arrived_at: now,
         credential_id: action.credential.clone(),
         class: action.class.name().to_owned(),
-        flags: names(&serde_json::to_value(&action.flags).unwrap_or_default()),
+        flags,
         words: action.words.verb.clone(),
         object: action.words.object.clone(),
         detail: action.words.detail.clone(),
@@ -326,4 +346,13 @@ fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Reco
 /// A serialised list of names.
 fn names(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// The key of this event was not shown to anybody when the request came: only the broker had it.
+fn is_own_check(grant: &Grant, action: &Action) -> bool {
+    let received = action.received();
+    action.credential.is_some()
+        && grant.reveals.iter().any(|reveal| {
+            reveal.credential_id == action.credential && reveal.shown_at.is_none_or(|shown| received < shown)
+        })
 }
