@@ -1,1 +1,3 @@
 //! What people and API servers talk to over HTTP.
+
+pub mod pages;
