@@ -257,6 +257,7 @@ async fn until_done<T, F: Future<Output = Result<T, ForgeError>>>(mut call: impl
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn from_publish_to_merge() {
     let world = World::new();
     let (forge, repo) = (world.forge(), world.repo().await);
@@ -828,7 +829,7 @@ async fn receive(listener: &TcpListener) -> (BTreeMap<String, String>, Vec<u8>) 
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut bytes = Vec::new();
     loop {
-        let mut chunk = [0; 65536];
+        let mut chunk = vec![0; 65536];
         let read = stream.read(&mut chunk).await.unwrap();
         assert!(read > 0, "the sender hung up");
         bytes.extend_from_slice(&chunk[..read]);

@@ -14,7 +14,7 @@ use crate::domain::job::JobKind;
 use crate::domain::object::ObjectKey;
 use crate::domain::transition::{About, ActionRow, Transition, Write, record};
 use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Rules, Touched};
-use crate::ids::{FollowUpId, ItemId, random_bytes};
+use crate::ids::{FollowUpId, ItemId};
 use crate::ledger;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl Broker {
                 return Ok(false);
             }
         }
-        let nonce = format!("breakglass-canary-{}", hex::encode(random_bytes::<12>()));
+        let nonce = super::canary::nonce();
         // Written down first: a canary that comes back unasked would prove nothing.
         self.store.set_setting(&name, &format!("{nonce} {}", now.timestamp_millis())).await?;
         self.cluster(&follow_up.cluster)?.canary(&nonce).await?;
@@ -220,9 +220,12 @@ impl Broker {
         drift: &Drift,
     ) -> Result<Outcome> {
         let repository = self.repository_for(grant);
+        let mut base_commit = String::new();
         let plan = match &repository {
             Some((_, repository)) => {
-                let files = self.git_files(repository, None).await?;
+                let repo = super::follow_up::repo_of(repository);
+                base_commit = self.forge.head(&repo, &repository.base_branch).await?.sha;
+                let files = self.git_files(repository, Some(&base_commit)).await?;
                 drift::plan(drift, &files, &rules_of(repository, &grant.cluster))
             }
             None => drift::plan(drift, &[], &Rules { default_namespaces: vec![], new_files_in: String::new() }),
@@ -236,8 +239,16 @@ impl Broker {
             follow_up.remark(now, format!("{}: {}", note.object, note.what));
         }
         if let (Some((name, repository)), false) = (&repository, plan.file_edits.is_empty()) {
-            let pull = self.publish(name, repository, &follow_up, grant, actions, &plan).await?;
-            follow_up.pull = Some(pull);
+            let work = super::publish::Publication {
+                name,
+                repository,
+                base_commit: &base_commit,
+                follow_up: &follow_up,
+                grant,
+                actions,
+                plan: &plan,
+            };
+            follow_up.pull = Some(self.publish(&work).await?);
         }
         self.commit_owed(follow_up, now).await
     }
@@ -275,7 +286,7 @@ impl Broker {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 

@@ -15,6 +15,7 @@ use crate::ids::{FollowUpId, GrantId, RevealId};
 use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::json;
+use std::sync::PoisonError;
 
 /// Each API server answers from its token cache for that long (kube-apiserver, `cached_token_authenticator`).
 const TOKEN_CACHE: TimeDelta = TimeDelta::seconds(10);
@@ -69,6 +70,7 @@ impl Broker {
             &mail,
         );
         let facts = json!({"cause": cause});
+        let kept = cause.clone();
         let new = grant.end(cause, now)?;
         let transition = Transition::new(record(EntryKind::GrantEnding, now, about, sentence, facts))
             .write(Write::Grant { expected, new })
@@ -77,11 +79,29 @@ impl Broker {
         match self.commit(transition).await {
             Err(BrokerError::Store(StoreError::Database { doing, source })) => {
                 tracing::error!(grant = %id, doing, error = %source, "the end cannot be written; taking the access away first");
+                self.unwritten_ends.lock().unwrap_or_else(PoisonError::into_inner).insert(id, kept);
                 self.cluster(&cluster)?.remove_bindings(&access).await?;
                 Err(BrokerError::Store(StoreError::Database { doing, source }))
             }
             other => other.map(|_| ()),
         }
+    }
+
+    /// Ends whose commit failed are written as soon as the store writes again.
+    ///
+    /// # Errors
+    /// The store still fails.
+    pub async fn write_down_ends(&self) -> Result<()> {
+        let waiting = self.unwritten_ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (id, cause) in waiting {
+            match self.end(id, cause).await {
+                Ok(()) | Err(BrokerError::Refused(_)) => {
+                    self.unwritten_ends.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Job: takes the access away and proves it dead. Each step is committed before the next, so that a
@@ -228,6 +248,7 @@ impl Broker {
             Some(profile) => self.config.deadlines(profile),
             None => self.config.sla.deadlines.clone(),
         };
+        let soon = self.config.sla.due_soon_percent;
         FollowUp {
             id: FollowUpId::new(),
             grant: grant.id,
@@ -239,9 +260,9 @@ impl Broker {
             approvers: grant.approvers.clone(),
             from: now,
             deadlines: vec![
-                Deadline::new(Goal::Opened, now, deadlines.opened.delta()),
-                Deadline::new(Goal::Merged, now, deadlines.merged.delta()),
-                Deadline::new(Goal::Converged, now, deadlines.converged.delta()),
+                Deadline::new(Goal::Opened, now, deadlines.opened.delta(), soon),
+                Deadline::new(Goal::Merged, now, deadlines.merged.delta(), soon),
+                Deadline::new(Goal::Converged, now, deadlines.converged.delta(), soon),
             ],
             drift: vec![],
             files: vec![],

@@ -127,11 +127,29 @@ impl Broker {
             || policy::has_role(&self.config, person, Role::Revoker)
     }
 
+    /// Ends every live grant whose rules, or whose cluster, are no longer what was approved.
+    ///
+    /// # Errors
+    /// The store's. A cluster that does not answer is looked at again.
+    pub async fn compare_rules(&self) -> Result<()> {
+        let filter = GrantFilter { live: true, limit: 10_000, ..GrantFilter::default() };
+        for grant in self.store.grants(filter).await? {
+            if grant.state == GrantState::Ending {
+                continue;
+            }
+            if let Err(BrokerError::Cluster(ClusterError::Unsound(reason))) = self.as_approved(&grant).await {
+                skip_conflict(self.end(grant.id, EndCause::Policy { reason }).await)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends every grant whose time is over, and sees that live scopes are watched.
     ///
     /// # Errors
     /// The store's.
     pub async fn look_after_grants(&self) -> Result<()> {
+        self.write_down_ends().await?;
         let filter = GrantFilter { live: true, limit: 10_000, ..GrantFilter::default() };
         for grant in self.store.grants(filter).await? {
             if let Some(cause) = grant.overdue(self.now()) {

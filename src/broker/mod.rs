@@ -4,6 +4,7 @@
 //! that somebody else was faster: the caller reads again, and the second decision is the true one.
 
 pub mod approve;
+pub mod canary;
 pub mod capture;
 pub mod deliver;
 pub mod end;
@@ -15,6 +16,7 @@ pub mod record;
 pub mod request;
 pub mod reveal;
 pub mod review;
+pub mod start;
 
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};
@@ -105,6 +107,8 @@ pub struct Broker {
     pub poke: Arc<Notify>,
     /// Wakes live pages and waiting reveals.
     pub changed: broadcast::Sender<Changed>,
+    /// Ends that could not be written yet; the access was taken away all the same.
+    pub unwritten_ends: std::sync::Mutex<BTreeMap<GrantId, crate::domain::grant::EndCause>>,
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.

@@ -1,6 +1,7 @@
 //! Stage 4: the record. What an API server sends is attributed, redacted, classified, entered; only
 //! then it is answered.
 
+use super::canary::{CANARY_PREFIX, Canaries};
 use super::request::skip_conflict;
 use super::{Broker, Changed, Result};
 use crate::audit::{self, Accounts, Action, Alarm, AlarmKind, Intake, Issuance, KnownGrant};
@@ -27,12 +28,13 @@ pub struct AuditState {
     clusters: Mutex<BTreeMap<String, Seen>>,
 }
 
+/// What is known of one cluster's audit.
 #[derive(Debug, Default, Clone)]
-struct Seen {
+pub(super) struct Seen {
     arrived_at: Option<Time>,
     delay_ms: Option<i64>,
-    /// Nonces of canaries that came back, newest last.
-    canaries: Vec<String>,
+    /// Its canaries.
+    pub(super) canaries: Canaries,
     /// Who is whom on this cluster; forgotten whenever a grant changes.
     accounts: Option<Arc<Known>>,
 }
@@ -99,7 +101,7 @@ impl Broker {
     /// The canary with that nonce came back.
     #[must_use]
     pub fn canary_came_back(&self, cluster: &str, nonce: &str) -> bool {
-        self.audit.lock().get(cluster).is_some_and(|seen| seen.canaries.iter().any(|own| own == nonce))
+        self.audit.lock().get(cluster).is_some_and(|seen| seen.canaries.seen.iter().any(|own| own == nonce))
     }
 
     /// Whoever attributes events must look again who is whom.
@@ -139,13 +141,14 @@ impl Broker {
         if let Some(newest) = stages.max() {
             seen.delay_ms = Some((now.timestamp_micros() - newest).max(0) / 1000);
         }
-        for own in &intake.own {
-            if let Some(name) = &own.object.name {
-                seen.canaries.push(name.clone());
+        for name in intake.own.iter().filter_map(|own| own.object.name.as_ref()) {
+            if name.starts_with(CANARY_PREFIX) {
+                seen.canaries.back_at = Some(now);
+                seen.canaries.seen.push(name.clone());
             }
         }
-        let spare = seen.canaries.len().saturating_sub(256);
-        seen.canaries.drain(..spare);
+        let spare = seen.canaries.seen.len().saturating_sub(256);
+        seen.canaries.seen.drain(..spare);
     }
 
     async fn raise(&self, cluster: &str, alarm: &Alarm, known: &Known) -> Result<()> {
@@ -220,6 +223,16 @@ impl Broker {
 }
 
 impl AuditState {
+    pub(super) fn with(&self, cluster: &str, change: impl FnOnce(&mut Seen)) {
+        change(self.lock().entry(cluster.to_owned()).or_default());
+    }
+
+    /// What is known of a cluster's canaries.
+    #[must_use]
+    pub fn canaries(&self, cluster: &str) -> Canaries {
+        self.lock().get(cluster).map(|seen| seen.canaries.clone()).unwrap_or_default()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }

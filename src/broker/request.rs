@@ -37,12 +37,13 @@ impl Broker {
             match tokio::try_join!(cluster.namespaces(), cluster.uid()) {
                 Ok((namespaces, uid)) => {
                     facts.namespaces = Some(namespaces);
+                    facts.cluster_trouble = self.audit_trouble(&question.cluster);
                     cluster_uid = Some(uid);
                 }
                 Err(error) => facts.cluster_trouble = Some(error.to_string()),
             }
-            if let (Some(profile), None) =
-                (self.config.profiles.get(&question.profile), &facts.cluster_trouble)
+            if let (Some(profile), true) =
+                (self.config.profiles.get(&question.profile), cluster_uid.is_some())
             {
                 match cluster.rules(&profile.cluster_role).await {
                     Ok(found) => rules = Some(found),

@@ -157,13 +157,19 @@ impl fmt::Display for Duration {
 
 /// An http or https address without credentials in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HttpUrl(url::Url);
+pub struct HttpUrl(url::Url, String);
 
 impl HttpUrl {
     /// The address.
     #[must_use]
     pub const fn url(&self) -> &url::Url {
         &self.0
+    }
+
+    /// Letter for letter as it was written: issuers are compared as text (OpenID Connect Discovery, 4.3).
+    #[must_use]
+    pub fn as_written(&self) -> &str {
+        &self.1
     }
 
     /// Without a slash at the end, ready for a path to be added.
@@ -205,7 +211,7 @@ impl FromStr for HttpUrl {
         if url.fragment().is_some() {
             return Err("it has a part after '#'".into());
         }
-        Ok(Self(url))
+        Ok(Self(url, text.to_owned()))
     }
 }
 

@@ -65,14 +65,15 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline `within` after `from`; due soon in the last quarter of it.
+    /// A deadline `within` after `from`; due soon when `soon_percent` of that time is over.
     #[must_use]
-    pub fn new(goal: Goal, from: Time, within: TimeDelta) -> Self {
+    pub fn new(goal: Goal, from: Time, within: TimeDelta, soon_percent: u32) -> Self {
+        let percent = i32::try_from(soon_percent.min(100)).unwrap_or(100);
         Self {
             goal,
             from,
             due: from + within,
-            soon: from + within * 3 / 4,
+            soon: from + within * percent / 100,
             state: DeadlineState::OnTime,
             met_at: None,
             breached_at: None,
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn each_threshold_is_passed_once_and_never_taken_back() {
-        let deadline = Deadline::new(Goal::Merged, at(0), TimeDelta::minutes(60));
+        let deadline = Deadline::new(Goal::Merged, at(0), TimeDelta::minutes(60), 75);
         assert_eq!(deadline.tick(at(44)), None);
         let soon = deadline.tick(at(45)).unwrap();
         assert_eq!(soon.state, DeadlineState::DueSoon);
@@ -143,13 +144,13 @@ mod tests {
 
     #[test]
     fn a_deadline_slept_through_is_breached_at_once() {
-        let deadline = Deadline::new(Goal::Opened, at(0), TimeDelta::minutes(60));
+        let deadline = Deadline::new(Goal::Opened, at(0), TimeDelta::minutes(60), 75);
         assert_eq!(deadline.tick(at(500)).unwrap().state, DeadlineState::Breached);
     }
 
     #[test]
     fn what_is_met_is_not_reminded() {
-        let mut deadline = Deadline::new(Goal::Opened, at(0), TimeDelta::minutes(60));
+        let mut deadline = Deadline::new(Goal::Opened, at(0), TimeDelta::minutes(60), 75);
         deadline.meet(at(10));
         assert_eq!(deadline.tick(at(500)), None);
         assert!(!deadline.was_late());

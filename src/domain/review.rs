@@ -182,7 +182,7 @@ pub fn independent_approval(
                     "{name} approved, but this login is not mapped to a person."
                 )),
                 Some(id) if excluded.contains(id) => {
-                    reasons.push(format!("{name} approved, but is the requester or is ruled out."))
+                    reasons.push(format!("{name} approved, but is the requester or is ruled out."));
                 }
                 Some(id) if contributing.contains(id) => {
                     reasons.push(format!(

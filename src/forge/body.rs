@@ -4,6 +4,11 @@
 //! [`super::text`]. The description is bounded, and says so where it was cut: the whole record stays
 //! with the broker, and the ledger's checkpoint is in the commit as well, since people can edit this.
 
+#![expect(
+    clippy::format_push_string,
+    reason = "`write!` into a String adds an error that cannot happen"
+)]
+
 use super::text::{block, code, inline, one_line, quotation};
 use crate::clock::Time;
 use url::Url;
@@ -450,7 +455,7 @@ mod tests {
         }
     }
 
-    /// A line without its code spans, found as CommonMark finds them.
+    /// A line without its code spans, found as Markdown finds them.
     fn without_code(line: &str) -> String {
         let mut rest = line.to_owned();
         let mut out = String::new();

@@ -281,6 +281,10 @@ impl ProtectionReport {
 
 /// What a forge, with these credentials, can do. What it cannot is said, never skipped in silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
 pub struct Capabilities {
     /// Commits are signed by the forge.
     pub signed_commits: bool,

@@ -1,5 +1,10 @@
 //! The commit message: subject, body, and the trailers by which the broker knows its own commits.
 
+#![expect(
+    clippy::format_push_string,
+    reason = "`write!` into a String adds an error that cannot happen"
+)]
+
 use super::text::{one_line, quiet};
 
 const GRANT: &str = "Breakglass-Grant";

@@ -6,8 +6,6 @@
 pub mod body;
 pub mod contract;
 pub mod github;
-mod github_answers;
-mod github_client;
 pub mod message;
 pub mod settings;
 pub mod text;

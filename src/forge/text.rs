@@ -115,12 +115,16 @@ pub fn quotation(text: &str, limit: usize) -> String {
     } else {
         ""
     };
-    let lines: String = bounded
-        .trim()
-        .lines()
-        .map(|line| format!("> {}\n", start_of_line(&inline(line, limit))))
-        .collect();
-    format!("{lines}{cut}")
+    let mut quoted = String::new();
+    for line in bounded.trim().lines() {
+        quoted.extend([
+            "> ",
+            &start_of_line(&inline(line, limit)),
+            "
+",
+        ]);
+    }
+    quoted + cut
 }
 
 /// Keeps a line from starting a list.

@@ -12,7 +12,7 @@ export const clusterName = 'demo';
 export const paths = {
   audit: `/hooks/audit/${clusterName}`,
   forge: '/hooks/forge',
-  signInBack: '/sign-in/back',
+  signInBack: '/sign-in/callback',
   signedOut: '/signed-out',
 };
 

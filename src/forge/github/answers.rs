@@ -1,10 +1,8 @@
 //! GitHub's answers, read field by field.
 
-use super::{
-    Commit, ForgeError, PullRef,
-    github_client::{number, text},
-};
+use super::client::{number, text};
 use crate::domain::review::{CheckResult, Conclusion, PullPhase, Review, ReviewState};
+use crate::forge::{Commit, ForgeError, PullRef};
 use serde_json::{Value, json};
 
 pub(super) fn commit_of(body: &Value, operation: &'static str) -> Result<Commit, ForgeError> {
