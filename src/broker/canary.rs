@@ -55,6 +55,10 @@ impl Broker {
     pub async fn send_canaries(&self) -> Result<()> {
         for (name, settings) in &self.config.clusters {
             let now = self.now();
+            let last = self.audit.canaries(name).sent_at;
+            if last.is_some_and(|sent| now - sent < settings.canary.every.delta()) {
+                continue;
+            }
             self.audit.with(name, |seen| {
                 seen.canaries.first_sent_at.get_or_insert(now);
                 seen.canaries.sent_at = Some(now);

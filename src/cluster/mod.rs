@@ -1,8 +1,20 @@
-//! The adapter to a Kubernetes cluster.
+//! The adapter to a Kubernetes cluster. [`Cluster`] says what the broker asks of one; [`KubeCluster`]
+//! does it with a real API server, one behaviour a file. [`manifests`] prints what has to be applied
+//! to a cluster before.
 
 pub mod contract;
-
-pub use contract::{
-    Access, Cluster, ClusterError, FirstUse, Probe, Token,
-};
 pub mod manifests;
+
+mod credential;
+mod discovery;
+mod first_use;
+mod kube;
+mod kubeconfig;
+mod layout;
+mod remove;
+mod rules;
+mod server;
+mod watch;
+
+pub use self::kube::KubeCluster;
+pub use contract::{Access, Cluster, ClusterError, FirstUse, Probe, Token};
