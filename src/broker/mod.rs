@@ -16,6 +16,7 @@ pub mod record;
 pub mod request;
 pub mod reveal;
 pub mod review;
+pub mod session;
 pub mod start;
 
 use crate::clock::{Clock, Time};
