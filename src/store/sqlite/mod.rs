@@ -2,6 +2,7 @@
 //! survives the loss of power.
 
 mod commit;
+pub mod evidence;
 mod jobs;
 mod ledger;
 mod read;
