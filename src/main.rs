@@ -1,6 +1,6 @@
 //! The command line.
 
-use breakglass::config;
+use breakglass::{config, drill};
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -36,6 +36,8 @@ enum Command {
         #[arg(long)]
         audit_policy: bool,
     },
+    /// Go through a whole emergency against the running broker and its cluster, a line per stage.
+    Drill(drill::Options),
 }
 
 fn main() -> ExitCode {
