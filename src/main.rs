@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             cluster,
             audit_policy,
         } => config::command::manifests(&file, cluster.as_deref(), audit_policy),
+        Command::Drill(options) => return drilled(&options),
     };
     match said {
         Ok(text) => {
@@ -60,6 +61,20 @@ fn main() -> ExitCode {
         }
         Err(text) => {
             eprintln!("{}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn drilled(options: &drill::Options) -> ExitCode {
+    let ran = tokio::runtime::Runtime::new()
+        .map_err(|error| format!("the runtime did not start: {error}"))
+        .and_then(|runtime| runtime.block_on(drill::run(options)));
+    match ran {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{}", why.trim_end());
             ExitCode::FAILURE
         }
     }

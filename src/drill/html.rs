@@ -64,7 +64,11 @@ impl Page {
                 rest = comment.split_once("-->").map_or("", |(_, after)| after);
                 continue;
             }
-            let end = end_of_tag(tag);
+            let Some(end) = end_of_tag(tag) else {
+                // Cut off: half an address is none.
+                rest = "";
+                break;
+            };
             let inside = tag.get(1..end).unwrap_or_default();
             rest = tag.get(end + 1..).unwrap_or_default();
             if let Some(name) = inside.strip_prefix('/') {
@@ -218,17 +222,17 @@ fn is_inline(name: &str) -> bool {
 }
 
 /// Where a tag ends: at the first `>` that is in no quotes.
-fn end_of_tag(tag: &str) -> usize {
+fn end_of_tag(tag: &str) -> Option<usize> {
     let mut quote = None;
     for (at, c) in tag.char_indices() {
         match (quote, c) {
             (None, '"' | '\'') => quote = Some(c),
             (Some(open), c) if open == c => quote = None,
-            (None, '>') => return at,
+            (None, '>') => return Some(at),
             _ => {}
         }
     }
-    tag.len()
+    None
 }
 
 fn read_tag(inside: &str) -> Tag {
