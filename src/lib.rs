@@ -16,5 +16,6 @@ pub mod ids;
 pub mod ledger;
 pub mod notify;
 pub mod store;
+pub mod verify;
 pub mod web;
 pub mod worker;

@@ -18,7 +18,7 @@ mod object;
 mod record;
 mod redact;
 mod scrub;
-mod split;
+pub mod split;
 mod words;
 
 pub use attribute::{Accounts, Attribution, GRANTS_NAMESPACE, GrantRef, KnownGrant, Lookup, attribute};

@@ -126,7 +126,7 @@ impl Broker {
         if request.ask.extends.is_some() {
             let grant = self.grant(id).await?;
             let expected = grant.state;
-            let new = grant.extend(duration_s, &by)?;
+            let new = grant.extend(duration_s, &by, now)?;
             let sentence = format!("The access lasts {} longer", minutes(duration_s));
             let facts = json!({"ends_at": new.ends_at, "duration_s": new.duration_s});
             return Ok(transition

@@ -317,17 +317,17 @@ async fn kind(cluster: &dyn Cluster, key: &ObjectKey, object: Option<&Value>) ->
 fn review_owed(actions: &[(u64, ActionRow)]) -> Option<String> {
     let any = |wanted: &[&str]| {
         actions.iter().any(|(_, a)| {
-            wanted.contains(&a.class.as_str()) && !a.flags.iter().any(|flag| flag == "denied" || flag == "dry_run")
+            wanted.contains(&a.class.as_str()) && !a.flags.iter().any(|flag| flag == "denied" || flag == "dry-run")
         })
     };
     let mut why = vec![];
     if actions.iter().any(|(_, action)| action.mutation) {
         why.push("it changed something");
     }
-    if any(&["exec", "attach", "debug", "port_forward", "port-forward"]) {
+    if any(&["exec", "attach", "debug", "port-forward"]) {
         why.push("it ran something inside a Pod");
     }
-    if any(&["secret_read", "secret-read"]) {
+    if any(&["secret-read"]) {
         why.push("it read Secrets");
     }
     (!why.is_empty()).then(|| why.join(", "))

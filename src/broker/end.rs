@@ -323,8 +323,7 @@ impl Broker {
     /// What failed; tried again until done.
     pub async fn abandon_reveal(&self, id: GrantId, reveal: RevealId) -> Result<Outcome> {
         let grant = self.grant(id).await?;
-        if grant.state == GrantState::Issuing && grant.reveals.iter().any(|r| r.id == reveal && r.over_at.is_none())
-        {
+        if grant.is_revealing(reveal) {
             self.reveal_failed(&grant, reveal, "it took too long, or the connection was lost").await?;
         }
         Ok(Outcome::Done)

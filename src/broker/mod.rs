@@ -8,6 +8,7 @@ pub mod canary;
 pub mod capture;
 pub mod deliver;
 pub mod end;
+pub mod export;
 pub mod follow_up;
 pub mod grant;
 pub mod notices;
@@ -16,7 +17,9 @@ pub mod record;
 pub mod request;
 pub mod reveal;
 pub mod review;
+pub mod session;
 pub mod start;
+pub mod verify;
 
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};

@@ -19,6 +19,9 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The flag of the broker's own first use of a key, before anybody was shown it.
+pub const OWN_CHECK: &str = "own-check";
+
 /// The class under which the issuance of a credential is kept.
 pub const ISSUANCE: &str = "issuance";
 
@@ -276,6 +279,10 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         || About { grant: Some(action.grant), ..About::cluster(&action.cluster) },
         |grant| About::grant(grant).by(&grant.requester),
     );
+    let mut flags = names(&serde_json::to_value(&action.flags).unwrap_or_default());
+    if grant.is_some_and(|grant| is_own_check(grant, action)) {
+        flags.push(OWN_CHECK.to_owned());
+    }
     let event: Value = serde_json::from_slice(&action.event).unwrap_or(Value::Null);
     let facts = serde_json::to_value(action).unwrap_or(Value::Null);
     let mut entry = record(
@@ -293,7 +300,7 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         arrived_at: now,
         credential_id: action.credential.clone(),
         class: action.class.name().to_owned(),
-        flags: names(&serde_json::to_value(&action.flags).unwrap_or_default()),
+        flags,
         words: action.words.verb.clone(),
         object: action.words.object.clone(),
         detail: action.words.detail.clone(),
@@ -339,4 +346,13 @@ fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Reco
 /// A serialised list of names.
 fn names(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// The key of this event was not shown to anybody when the request came: only the broker had it.
+fn is_own_check(grant: &Grant, action: &Action) -> bool {
+    let received = action.received();
+    action.credential.is_some()
+        && grant.reveals.iter().any(|reveal| {
+            reveal.credential_id == action.credential && reveal.shown_at.is_none_or(|shown| received < shown)
+        })
 }

@@ -87,7 +87,7 @@ impl Broker {
             Err(error) => {
                 let why = error.to_string();
                 let grant = self.grant(id).await?;
-                if grant.state == GrantState::Issuing {
+                if grant.is_revealing(reveal) {
                     self.reveal_failed(&grant, reveal, &why).await?;
                 }
                 Err(error)

@@ -94,15 +94,17 @@ async fn request(
     Ok(Issued { token: token.to_owned(), credential_id, expires_at })
 }
 
-/// The `jti` of a token that dies with the Secret. The signature is not checked: the API server itself
-/// has just sent it. A token that is not bound could not be taken away, and one without a `jti` could
-/// not be followed in audit.
+/// What a token says of itself. The signature is not checked: the API server itself has sent it.
+fn claims(token: &str) -> Option<Value> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+/// The `jti` of a token that dies with the Secret. A token that is not bound could not be taken away,
+/// and one without a `jti` could not be followed in audit.
 fn check_binding(token: &str, bound: &Bound<'_>) -> Result<String> {
     let unsound = |why: &str| ClusterError::Unsound(format!("the token issued for {} {why}", bound.account));
-    let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
-    let claims: Value = payload
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| unsound("cannot be read"))?;
+    let claims = claims(token).ok_or_else(|| unsound("cannot be read"))?;
     let claim = |part: &str| claims.get("kubernetes.io").and_then(|k| k.pointer(part)).and_then(Value::as_str);
     if claim("/secret/uid") != Some(bound.uid) {
         return Err(unsound("is not bound to its Secret, so that it could not be taken away"));
@@ -118,6 +120,7 @@ fn check_binding(token: &str, bound: &Bound<'_>) -> Result<String> {
 
 /// Asks whether a probe token still authenticates.
 pub(super) async fn probe(server: &Server, probe: &str) -> Result<Probe> {
+    let claims = claims(probe).ok_or_else(|| ClusterError::Unsound("the probe token cannot be read".into()))?;
     let body = json!({
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
@@ -125,24 +128,35 @@ pub(super) async fn probe(server: &Server, probe: &str) -> Result<Probe> {
     });
     let doing = "asking about a probe token";
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
-    verdict(&server.ask(doing, Method::POST, path, Some(&body)).await?["status"])
+    let answer = server.ask(doing, Method::POST, path, Some(&body)).await?;
+    let account = claims.get("kubernetes.io").map(|k| text(k, "/serviceaccount/name")).unwrap_or_default();
+    verdict(account, &answer["status"])
 }
 
-/// What a `TokenReview`'s status proves. The words are those of kube-apiserver's
-/// `serviceaccount/claims.go`: an expired token, or one whose account or Secret is gone.
-fn verdict(status: &Value) -> Result<Probe> {
+/// What a `TokenReview`'s status proves. Only words count that kube-apiserver says after it has
+/// verified the signature (`pkg/serviceaccount/claims.go`, `Validate`): the expiry, then the account,
+/// then the Secret is gone, or another one has its name. A key that is not known, an authenticator
+/// that does not answer, or no reason at all proves nothing.
+fn verdict(account: &str, status: &Value) -> Result<Probe> {
     if status["authenticated"] == json!(true) {
         return Ok(Probe::Alive);
     }
     let said = text(status, "/error");
-    let dead = ["service account token has been invalidated", "service account token has expired"];
-    match dead.iter().find(|words| said.contains(**words)) {
-        Some(words) => Ok(Probe::Dead((*words).to_owned())),
-        None => Err(ClusterError::Unsound(format!(
-            "the API server neither knows the probe token nor says that it is dead: {}",
-            if said.is_empty() { "it gives no reason" } else { said }
-        ))),
+    let dead = [
+        "service account token has expired",
+        "service account token has been invalidated",
+        &format!("serviceaccounts \"{account}\" not found"),
+        &format!("service account {GRANTS_NAMESPACE}/{account} has been deleted"),
+        ") does not match claim (",
+        ") does not match service account secret ref claim (",
+    ];
+    if !account.is_empty() && dead.iter().any(|words| said.contains(words)) {
+        return Ok(Probe::Dead(said.to_owned()));
     }
+    Err(ClusterError::Unsound(format!(
+        "the API server neither knows the probe token nor says that it is dead: {}",
+        if said.is_empty() { "it gives no reason" } else { said }
+    )))
 }
 
 #[cfg(test)]
@@ -183,16 +197,25 @@ mod tests {
 
     #[test]
     fn only_the_words_for_death_prove_it() {
-        assert_eq!(verdict(&json!({"authenticated": true})).unwrap(), Probe::Alive);
-        let said = "[invalid bearer token, service account token has been invalidated]";
-        assert!(matches!(verdict(&json!({"error": said})), Ok(Probe::Dead(_))));
+        let of = |status: Value| verdict("breakglass-a", &status);
+        assert_eq!(of(json!({"authenticated": true})).unwrap(), Probe::Alive);
+        for dead in [
+            "[invalid bearer token, service account token has been invalidated]",
+            "[invalid bearer token, service account token has expired]",
+            "[invalid bearer token, serviceaccounts \"breakglass-a\" not found]",
+            "[invalid bearer token, service account UID (1) does not match claim (2)]",
+        ] {
+            assert_eq!(of(json!({"error": dead})).unwrap(), Probe::Dead(dead.into()));
+        }
         for nothing in [
             json!({}),
-            json!({"error": "[invalid bearer token, failed to fetch public keys]"}),
+            json!({"error": "[invalid bearer token, serviceaccounts \"breakglass-b\" not found]"}),
+            json!({"error": "[invalid bearer token, invalid signature, no keys found]"}),
             json!({"error": "context deadline exceeded"}),
+            json!({"error": "token audiences [\"x\"] is invalid for the target audiences [\"y\"]"}),
             json!(null),
         ] {
-            assert!(verdict(&nothing).is_err(), "{nothing}");
+            assert!(of(nothing.clone()).is_err(), "{nothing}");
         }
     }
 }

@@ -31,7 +31,12 @@ fn sorted(value: Value) -> Value {
         Value::Object(map) => {
             let mut members: Vec<_> = map.into_iter().collect();
             members.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-            Value::Object(members.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+            Value::Object(
+                members
+                    .into_iter()
+                    .map(|(key, value)| (key, sorted(value)))
+                    .collect(),
+            )
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
         plain => plain,
@@ -48,7 +53,10 @@ mod tests {
         let one = json!({"b": [1, {"y": 1, "x": 2}], "a": null});
         let two = json!({"a": null, "b": [1, {"x": 2, "y": 1}]});
         assert_eq!(bytes(&one), bytes(&two));
-        assert_eq!(String::from_utf8(bytes(&one)).unwrap(), r#"{"a":null,"b":[1,{"x":2,"y":1}]}"#);
+        assert_eq!(
+            String::from_utf8(bytes(&one)).unwrap(),
+            r#"{"a":null,"b":[1,{"x":2,"y":1}]}"#
+        );
         assert_ne!(digest("d", &json!([1, 2])), digest("d", &json!([2, 1])));
         assert_ne!(digest("d", &json!(1)), digest("e", &json!(1)));
     }

@@ -99,7 +99,11 @@ impl Deadline {
             return None;
         }
         let breached_at = (state == DeadlineState::Breached).then_some(now);
-        Some(Self { state, breached_at, ..self.clone() })
+        Some(Self {
+            state,
+            breached_at,
+            ..self.clone()
+        })
     }
 
     /// Marks it met at `at`.

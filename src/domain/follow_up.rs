@@ -1,7 +1,7 @@
 //! A follow-up: what an emergency owes afterwards.
 //! Capturing → NoDrift | Owed → Merged → Converged; or Rejected → Reverted; or Waived.
 
-use super::deadline::{Deadline, Goal};
+use super::deadline::{Deadline, DeadlineState, Goal};
 use super::person::Person;
 use crate::clock::Time;
 use crate::ids::{FollowUpId, GrantId, ItemId, RequestId};
@@ -218,7 +218,10 @@ impl FollowUp {
         if self.is_closed() {
             return None;
         }
-        self.deadlines.iter().filter(|deadline| deadline.met_at.is_none()).min_by_key(|deadline| deadline.due)
+        self.deadlines
+            .iter()
+            .filter(|deadline| deadline.met_at.is_none())
+            .min_by_key(|deadline| deadline.due)
     }
 
     /// `person` neither had nor approved the access.
@@ -250,8 +253,15 @@ impl FollowUp {
         if review_owed.is_none() {
             self.close(now);
         } else if let Some(merged) = self.deadline(Goal::Merged) {
-            // The review stands in for the merge: it is owed by the same time.
-            let review = Deadline { goal: Goal::Reviewed, met_at: None, ..merged.clone() };
+            // The review stands in for the merge: it is owed by the same time, and its own thresholds
+            // are told even where those of the merge were passed.
+            let review = Deadline {
+                goal: Goal::Reviewed,
+                state: DeadlineState::OnTime,
+                met_at: None,
+                breached_at: None,
+                ..merged.clone()
+            };
             self.deadlines.push(review);
         }
         self.review_owed = review_owed;
@@ -358,6 +368,8 @@ impl FollowUp {
         self.state = FollowUpState::Capturing;
         self.closed_at = None;
         self.review_owed = None;
+        // Who reviewed it has not seen what came since.
+        self.reviewed = None;
         self.deadlines.retain(|deadline| deadline.goal != Goal::Reviewed);
         for deadline in &mut self.deadlines {
             deadline.met_at = None;
@@ -389,8 +401,11 @@ impl FollowUp {
     /// Somebody independent has reviewed it.
     ///
     /// # Errors
-    /// No note, reviewed before, or not independent.
+    /// Still Capturing (nobody has seen the whole record), no note, reviewed before, or not independent.
     pub fn review(mut self, by: Person, note: &str, now: Time) -> Result<Self, FollowUpRefusal> {
+        if self.state == FollowUpState::Capturing {
+            return Err(FollowUpRefusal::WrongState(self.state.name()));
+        }
         if note.trim().is_empty() {
             return Err(FollowUpRefusal::Missing("a note"));
         }
@@ -425,9 +440,15 @@ impl FollowUp {
             return Err(FollowUpRefusal::WrongState(self.state.name()));
         }
         if how.trim().is_empty() {
-            return Err(FollowUpRefusal::Missing("how it was done (a merged commit's link)"));
+            return Err(FollowUpRefusal::Missing(
+                "how it was done (a merged commit's link)",
+            ));
         }
-        let item = self.items.iter_mut().find(|i| i.id == item).ok_or(FollowUpRefusal::NoItem)?;
+        let item = self
+            .items
+            .iter_mut()
+            .find(|i| i.id == item)
+            .ok_or(FollowUpRefusal::NoItem)?;
         item.done = Some((by, how.trim().to_owned(), now));
         item.accepted = None;
         Ok(self)
@@ -444,7 +465,11 @@ impl FollowUp {
         if self.requester.same_person(&by) {
             return Err(FollowUpRefusal::NotIndependent);
         }
-        let item = self.items.iter_mut().find(|i| i.id == item).ok_or(FollowUpRefusal::NoItem)?;
+        let item = self
+            .items
+            .iter_mut()
+            .find(|i| i.id == item)
+            .ok_or(FollowUpRefusal::NoItem)?;
         match &item.done {
             Some((doer, _, _)) if doer.same_person(&by) => return Err(FollowUpRefusal::SamePerson),
             Some(_) => {}
@@ -469,6 +494,442 @@ impl FollowUp {
             Ok(())
         } else {
             Err(FollowUpRefusal::WrongState(self.state.name()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::deadline::DeadlineState;
+    use super::super::fixture::{at, follow_up, item, person, pull, same_mail, second_account};
+    use super::*;
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    const DAY: i64 = 86_400;
+
+    fn owed() -> FollowUp {
+        FollowUp {
+            pull: Some(pull()),
+            ..follow_up()
+        }
+        .owed(at(60))
+        .unwrap()
+    }
+
+    fn met(follow_up: &FollowUp, goal: Goal) -> Option<Time> {
+        follow_up
+            .deadlines
+            .iter()
+            .find(|deadline| deadline.goal == goal)?
+            .met_at
+    }
+
+    /// Moves every deadline by the clock, as the worker does.
+    fn tick(mut follow_up: FollowUp, now: Time) -> FollowUp {
+        for deadline in &mut follow_up.deadlines {
+            if let Some(new) = deadline.tick(now) {
+                *deadline = new;
+            }
+        }
+        follow_up
+    }
+
+    #[test]
+    fn the_whole_way_meets_each_deadline_at_its_own_time() {
+        let merged = owed().merged("bb".repeat(20), at(7200)).unwrap();
+        let closed = merged.converged(at(9000)).unwrap();
+        assert_eq!(
+            (closed.state, closed.closed_at),
+            (FollowUpState::Converged, Some(at(9000)))
+        );
+        assert_eq!(met(&closed, Goal::Opened), Some(at(60)));
+        assert_eq!(met(&closed, Goal::Merged), Some(at(7200)));
+        assert_eq!(met(&closed, Goal::Converged), Some(at(9000)));
+        assert_eq!(closed.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_deadline_runs_from_the_end_and_is_breached_until_its_goal_is_met() {
+        let late = tick(owed(), at(DAY));
+        assert!(late.is_breached());
+        assert_eq!(
+            late.next_deadline().map(|deadline| deadline.goal),
+            Some(Goal::Merged)
+        );
+        let merged = late.merged("bb".repeat(20), at(DAY + 60)).unwrap();
+        assert!(!merged.is_breached(), "merged late, but merged");
+        assert!(
+            merged
+                .deadlines
+                .iter()
+                .any(|deadline| deadline.goal == Goal::Merged && deadline.was_late())
+        );
+        assert!(
+            tick(merged.clone(), at(3 * DAY)).is_breached(),
+            "it has not converged by then"
+        );
+        assert!(!merged.converged(at(DAY + 120)).unwrap().is_breached());
+    }
+
+    #[test]
+    fn no_drift_closes_it_only_where_no_review_is_owed() {
+        let closed = follow_up().no_drift(None, at(60)).unwrap();
+        assert_eq!(closed.closed_at, Some(at(60)));
+        let open = follow_up()
+            .no_drift(Some("a shell was opened".into()), at(60))
+            .unwrap();
+        assert!(!open.is_closed());
+        let next = open.next_deadline().unwrap();
+        assert_eq!((next.goal, next.due), (Goal::Reviewed, at(DAY)));
+        let reviewed = open
+            .review(person("compliance"), "looked at the session", at(120))
+            .unwrap();
+        assert_eq!(
+            (reviewed.closed_at, met(&reviewed, Goal::Reviewed)),
+            (Some(at(120)), Some(at(120)))
+        );
+    }
+
+    #[test]
+    fn the_review_s_own_thresholds_are_told_even_when_those_of_the_merge_were_passed() {
+        let late = tick(follow_up(), at(DAY));
+        let open = late
+            .no_drift(Some("a Secret was read".into()), at(DAY + 60))
+            .unwrap();
+        let told = open
+            .deadlines
+            .iter()
+            .filter_map(|deadline| deadline.tick(at(DAY + 120)))
+            .collect::<Vec<_>>();
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (told[0].goal, told[0].state),
+            (Goal::Reviewed, DeadlineState::Breached)
+        );
+    }
+
+    #[test]
+    fn who_had_or_approved_the_access_neither_reviews_nor_waives() {
+        let twin = Person {
+            person_claim: "e-FIRST-approver".into(),
+            ..person("approver-admin")
+        };
+        for by in [
+            person("oncall"),
+            second_account(),
+            same_mail(),
+            person("first-approver"),
+            twin,
+        ] {
+            let refusal = FollowUpRefusal::NotIndependent;
+            assert_eq!(
+                owed().waive(by.clone(), "too old", at(1)).unwrap_err(),
+                refusal,
+                "{by:?}"
+            );
+            assert_eq!(owed().review(by, "fine", at(1)).unwrap_err(), refusal);
+        }
+    }
+
+    #[test]
+    fn waiving_and_reviewing_need_words_and_happen_once() {
+        let by = person("compliance");
+        assert_eq!(
+            owed().waive(by.clone(), " ", at(1)).unwrap_err(),
+            FollowUpRefusal::Missing("a reason")
+        );
+        assert_eq!(
+            owed().review(by.clone(), "", at(1)).unwrap_err(),
+            FollowUpRefusal::Missing("a note")
+        );
+        let waived = owed().waive(by.clone(), "the namespace is gone", at(1)).unwrap();
+        assert_eq!(
+            (waived.state, waived.closed_at),
+            (FollowUpState::Waived, Some(at(1)))
+        );
+        assert!(waived.clone().waive(by.clone(), "again", at(2)).is_err());
+        assert!(
+            waived.reopened(at(3), "late").is_err(),
+            "what compliance let go stays so"
+        );
+        let reviewed = owed().review(by.clone(), "fine", at(1)).unwrap();
+        assert!(!reviewed.is_closed(), "the pull request is still owed");
+        assert!(reviewed.review(by, "fine", at(2)).is_err());
+    }
+
+    #[test]
+    fn a_review_of_half_a_record_does_not_count() {
+        let by = person("compliance");
+        assert!(
+            follow_up().review(by.clone(), "fine", at(1)).is_err(),
+            "the record is not settled"
+        );
+        let seen = follow_up()
+            .no_drift(Some("a shell was opened".into()), at(60))
+            .unwrap();
+        let seen = seen.review(by.clone(), "fine", at(120)).unwrap();
+        let grown = seen.reopened(at(180), "a late action arrived").unwrap();
+        assert_eq!((grown.state, grown.closed_at), (FollowUpState::Capturing, None));
+        let open = grown
+            .no_drift(Some("a shell was opened".into()), at(240))
+            .unwrap();
+        assert!(!open.is_closed(), "somebody must look at what came since");
+        assert_eq!(
+            open.deadlines
+                .iter()
+                .filter(|deadline| deadline.goal == Goal::Reviewed)
+                .count(),
+            1
+        );
+        assert!(open.review(by, "looked again", at(300)).unwrap().is_closed());
+    }
+
+    #[test]
+    fn growing_again_restarts_no_deadline() {
+        let closed = owed()
+            .merged("bb".repeat(20), at(7200))
+            .unwrap()
+            .converged(at(9000))
+            .unwrap();
+        let due: Vec<_> = closed.deadlines.iter().map(|deadline| deadline.due).collect();
+        let grown = closed.reopened(at(DAY + 1), "a late action arrived").unwrap();
+        assert_eq!(
+            grown
+                .deadlines
+                .iter()
+                .map(|deadline| deadline.due)
+                .collect::<Vec<_>>(),
+            due
+        );
+        assert!(grown.deadlines.iter().all(|deadline| deadline.met_at.is_none()));
+        assert!(tick(grown, at(DAY + 1)).is_breached());
+    }
+
+    #[test]
+    fn a_manual_item_is_accepted_by_another_person_than_did_it() {
+        let one = item();
+        let (id, doer) = (one.id, person("engineer"));
+        let list = FollowUp {
+            items: vec![one],
+            ..follow_up()
+        }
+        .owed(at(60))
+        .unwrap();
+        assert_eq!(
+            list.clone()
+                .item_done(ItemId::new(), doer.clone(), "link", at(70))
+                .unwrap_err(),
+            FollowUpRefusal::NoItem
+        );
+        assert!(list.clone().item_done(id, doer.clone(), " ", at(70)).is_err());
+        assert!(
+            list.clone().item_accepted(id, person("lead"), at(70)).is_err(),
+            "nobody did it yet"
+        );
+        let done = list
+            .item_done(id, doer.clone(), "https://forge.example.test/c/1", at(70))
+            .unwrap();
+        let twin = Person {
+            person_claim: "e-ENGINEER".into(),
+            ..person("engineer-admin")
+        };
+        for by in [doer, twin] {
+            assert_eq!(
+                done.clone().item_accepted(id, by, at(80)).unwrap_err(),
+                FollowUpRefusal::SamePerson
+            );
+        }
+        for by in [person("oncall"), second_account()] {
+            assert_eq!(
+                done.clone().item_accepted(id, by, at(80)).unwrap_err(),
+                FollowUpRefusal::NotIndependent
+            );
+        }
+        assert!(done.clone().converged(at(80)).is_err(), "an item is open");
+        let accepted = done.item_accepted(id, person("lead"), at(80)).unwrap();
+        assert!(accepted.all_items_accepted());
+        let redone = accepted
+            .clone()
+            .item_done(id, person("lead"), "another link", at(90))
+            .unwrap();
+        assert!(
+            !redone.all_items_accepted(),
+            "other evidence must be accepted anew"
+        );
+        assert_eq!(
+            accepted.converged(at(95)).unwrap().state,
+            FollowUpState::Converged
+        );
+    }
+
+    #[test]
+    fn an_open_item_holds_up_convergence_after_the_merge() {
+        let list = FollowUp {
+            items: vec![item()],
+            pull: Some(pull()),
+            ..follow_up()
+        };
+        let merged = list
+            .owed(at(60))
+            .unwrap()
+            .merged("bb".repeat(20), at(70))
+            .unwrap();
+        assert!(merged.converged(at(80)).is_err());
+        assert!(
+            owed().converged(at(80)).is_err(),
+            "the pull request is not merged"
+        );
+    }
+
+    #[test]
+    fn closed_unmerged_it_is_opened_again_or_reverted() {
+        let rejected = owed().rejected().unwrap();
+        assert!(!rejected.is_closed(), "the debt stays");
+        assert_eq!(
+            rejected.clone().opened_again().unwrap().state,
+            FollowUpState::Owed
+        );
+        let reverted = rejected.reverted(at(500)).unwrap();
+        assert_eq!(
+            (reverted.state, reverted.closed_at),
+            (FollowUpState::Reverted, Some(at(500)))
+        );
+        assert!(owed().reverted(at(500)).is_err() && owed().opened_again().is_err());
+        assert!(follow_up().rejected().is_err());
+    }
+
+    #[test]
+    fn a_remark_is_noted_once() {
+        let mut one = owed();
+        for now in 0..3 {
+            one.remark(at(now), "another writer changes spec.replicas");
+        }
+        assert_eq!(one.remarks.len(), 1);
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        NoDrift(bool),
+        Owed(bool),
+        Merged,
+        Converged,
+        Rejected,
+        OpenedAgain,
+        Reverted,
+        Reopened,
+        Waive(usize),
+        Review(usize),
+        Done(usize),
+        Accept(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
+        let step = prop_oneof![
+            any::<bool>().prop_map(Step::NoDrift),
+            any::<bool>().prop_map(Step::Owed),
+            Just(Step::Merged),
+            Just(Step::Converged),
+            Just(Step::Rejected),
+            Just(Step::OpenedAgain),
+            Just(Step::Reverted),
+            Just(Step::Reopened),
+            (0..5usize).prop_map(Step::Waive),
+            (0..5usize).prop_map(Step::Review),
+            (0..5usize).prop_map(Step::Done),
+            (0..5usize).prop_map(Step::Accept),
+        ];
+        prop::collection::vec((0..20_000i64, step), 1..40)
+    }
+
+    fn take(old: FollowUp, step: Step, now: Time) -> Result<FollowUp, FollowUpRefusal> {
+        let people =
+            ["oncall", "first-approver", "engineer", "lead", "compliance"].map(|subject| person(subject));
+        let id = old.items.first().map_or_else(ItemId::new, |item| item.id);
+        match step {
+            Step::NoDrift(review) => old.no_drift(review.then(|| "a shell was opened".to_owned()), now),
+            Step::Owed(with_pull) => FollowUp {
+                pull: with_pull.then(pull),
+                items: vec![item()],
+                ..old
+            }
+            .owed(now),
+            Step::Merged => old.merged("bb".repeat(20), now),
+            Step::Converged => old.converged(now),
+            Step::Rejected => old.rejected(),
+            Step::OpenedAgain => old.opened_again(),
+            Step::Reverted => old.reverted(now),
+            Step::Reopened => old.reopened(now, "a late action arrived"),
+            Step::Waive(who) => old.waive(people[who].clone(), "gone", now),
+            Step::Review(who) => old.review(people[who].clone(), "fine", now),
+            Step::Done(who) => old.item_done(id, people[who].clone(), "link", now),
+            Step::Accept(who) => old.item_accepted(id, people[who].clone(), now),
+        }
+    }
+
+    fn may_follow(old: FollowUpState, new: FollowUpState, closed: bool) -> bool {
+        use FollowUpState::{Capturing, Converged, Merged, NoDrift, Owed, Rejected, Reverted, Waived};
+        match (old, new) {
+            (Waived, _) => false,
+            (_, Waived) => !closed,
+            (old, new) if old == new => !matches!(old, Capturing | Converged | Reverted),
+            (Capturing, NoDrift | Owed)
+            | (Owed, Merged | Converged | Rejected)
+            | (Merged, Converged)
+            | (Rejected, Owed | Merged | Reverted) => true,
+            (_, Capturing) => true,
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn no_history_breaks_the_rules(steps in steps()) {
+            let mut one = follow_up();
+            let due: Vec<_> = one.deadlines.iter().map(|deadline| (deadline.goal, deadline.due)).collect();
+            let mut now = at(0);
+            for (seconds, step) in steps {
+                now += TimeDelta::seconds(seconds);
+                one = tick(one, now);
+                let Ok(new) = take(one.clone(), step, now) else { continue };
+                let worked_off = matches!(step, Step::Done(_) | Step::Accept(_) | Step::Review(_));
+                prop_assert!(
+                    may_follow(one.state, new.state, one.is_closed()) || (worked_off && one.state == new.state),
+                    "{:?} -> {:?} by {:?}", one.state, new.state, step
+                );
+                match new.state {
+                    FollowUpState::Converged | FollowUpState::Reverted | FollowUpState::Waived => {
+                        prop_assert!(new.is_closed());
+                    }
+                    FollowUpState::NoDrift => {
+                        prop_assert_eq!(new.is_closed(), new.review_owed.is_none() || new.reviewed.is_some());
+                    }
+                    _ => prop_assert!(!new.is_closed()),
+                }
+                if new.state == FollowUpState::Converged {
+                    prop_assert!(new.all_items_accepted());
+                }
+                prop_assert!(!new.is_closed() || !new.is_breached());
+                for (by, _, _) in new.waived.iter().chain(&new.reviewed) {
+                    prop_assert!(new.is_independent(by));
+                }
+                for item in &new.items {
+                    if let Some((by, _)) = &item.accepted {
+                        prop_assert!(!by.same_person(&new.requester));
+                        prop_assert!(item.done.as_ref().is_some_and(|(doer, _, _)| !doer.same_person(by)));
+                    }
+                }
+                let kept: Vec<_> = new
+                    .deadlines
+                    .iter()
+                    .filter(|deadline| deadline.goal != Goal::Reviewed)
+                    .map(|deadline| (deadline.goal, deadline.due))
+                    .collect();
+                prop_assert_eq!(&kept, &due, "no deadline restarts");
+                prop_assert!(new.deadlines.len() <= 4);
+                one = new;
+            }
         }
     }
 }

@@ -301,24 +301,35 @@ impl Grant {
     /// The reveal failed; the state goes back to where it came from.
     ///
     /// # Errors
-    /// Not Issuing, or not this reveal.
+    /// Not Issuing this reveal.
     pub fn reveal_failed(mut self, reveal: RevealId, now: Time) -> Result<(Self, String), GrantRefusal> {
-        self.expect(&[GrantState::Issuing])?;
-        let Some(failed) = self.reveals.iter_mut().find(|r| r.id == reveal && r.shown_at.is_none()) else {
-            return Err(GrantRefusal::WrongState("not revealing that"));
-        };
+        // A reveal that was over before says nothing about the one that is under way now.
+        let failed = self.issuing(reveal)?;
         failed.over_at = Some(now);
         let secret = failed.secret_name.clone();
-        self.state = if self.active_since.is_some() { GrantState::Active } else { GrantState::Ready };
+        self.state = if self.active_since.is_some() {
+            GrantState::Active
+        } else {
+            GrantState::Ready
+        };
         Ok((self, secret))
     }
 
-    /// Longer, by a new approval: the new duration counts from the first reveal.
+    /// Longer, by a new approval: `extra_s` seconds are added to the end.
     ///
     /// # Errors
-    /// Already being taken away.
-    pub fn extend(mut self, extra_s: u32, approvers: &[Person]) -> Result<Self, GrantRefusal> {
-        self.expect(&[GrantState::Provisioning, GrantState::Ready, GrantState::Issuing, GrantState::Active])?;
+    /// Already being taken away, or its time is over: what is over is not brought back, whether or not
+    /// a worker has come to it yet.
+    pub fn extend(mut self, extra_s: u32, approvers: &[Person], now: Time) -> Result<Self, GrantRefusal> {
+        self.expect(&[
+            GrantState::Provisioning,
+            GrantState::Ready,
+            GrantState::Issuing,
+            GrantState::Active,
+        ])?;
+        if self.is_over(now) {
+            return Err(GrantRefusal::Over);
+        }
         self.duration_s = self.duration_s.saturating_add(extra_s);
         if let Some(ends_at) = &mut self.ends_at {
             *ends_at += TimeDelta::seconds(i64::from(extra_s));
@@ -345,13 +356,23 @@ impl Grant {
     /// Begins to take the access away; from any state but Ending and Ended.
     ///
     /// # Errors
-    /// Already being taken away, or a revocation without a reason.
+    /// Already being taken away, a revocation without a reason, or "done" said by somebody else.
     pub fn end(mut self, cause: EndCause, now: Time) -> Result<Self, GrantRefusal> {
-        self.expect(&[GrantState::Provisioning, GrantState::Ready, GrantState::Issuing, GrantState::Active])?;
+        self.expect(&[
+            GrantState::Provisioning,
+            GrantState::Ready,
+            GrantState::Issuing,
+            GrantState::Active,
+        ])?;
         if let EndCause::Revoked { reason, .. } = &cause
             && reason.trim().is_empty()
         {
             return Err(GrantRefusal::NoReason);
+        }
+        if let EndCause::Done { by } = &cause
+            && !self.requester.same_person(by)
+        {
+            return Err(GrantRefusal::NotYours);
         }
         self.ending = Some(Ending {
             cause,
@@ -378,7 +399,13 @@ impl Grant {
     pub fn ended(mut self, now: Time) -> Result<Self, GrantRefusal> {
         self.expect(&[GrantState::Ending])?;
         match &self.ending {
-            Some(Ending { refused_after: Some(_), dead_after: Some(_), .. }) => {}
+            Some(Ending {
+                refused_after: Some(_),
+                removed_at: Some(_),
+                dead_after: Some(_),
+                proof: Some(proof),
+                ..
+            }) if !proof.is_empty() => {}
             _ => return Err(GrantRefusal::WrongState("not proved dead yet")),
         }
         for reveal in &mut self.reveals {
@@ -408,6 +435,13 @@ impl Grant {
         self.active_since.is_some()
     }
 
+    /// `reveal` is under way.
+    #[must_use]
+    pub fn is_revealing(&self, reveal: RevealId) -> bool {
+        self.state == GrantState::Issuing
+            && self.reveals.iter().any(|r| r.id == reveal && r.over_at.is_none())
+    }
+
     /// The reveal under way, if it is `reveal` and was not ordered away meanwhile.
     fn issuing(&mut self, reveal: RevealId) -> Result<&mut Reveal, GrantRefusal> {
         self.expect(&[GrantState::Issuing])?;
@@ -423,7 +457,11 @@ impl Grant {
     }
 
     fn expect(&self, states: &[GrantState]) -> Result<(), GrantRefusal> {
-        if states.contains(&self.state) { Ok(()) } else { Err(GrantRefusal::WrongState(self.state.name())) }
+        if states.contains(&self.state) {
+            Ok(())
+        } else {
+            Err(GrantRefusal::WrongState(self.state.name()))
+        }
     }
 }
 
@@ -438,4 +476,445 @@ pub struct Issued {
     pub probe_token: String,
     /// The expiry the server really gave.
     pub expires_at: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{at, grant, person, second_account};
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn issued() -> Issued {
+        Issued {
+            credential_id: "7f1c".to_owned(),
+            token_hash: "aa".repeat(32),
+            probe_token: "probe".to_owned(),
+            expires_at: at(90_000),
+        }
+    }
+
+    fn ready() -> Grant {
+        grant().ready(at(10)).unwrap()
+    }
+
+    /// Revealed and shown, all at `now`.
+    fn revealed(grant: Grant, now: Time) -> Grant {
+        let (grant, reveal) = grant.begin_reveal(&person("oncall"), now).unwrap();
+        grant
+            .issued(reveal, issued())
+            .unwrap()
+            .shown(reveal, now)
+            .unwrap()
+            .0
+    }
+
+    #[test]
+    fn the_access_clock_starts_when_the_first_key_is_shown() {
+        let waiting = ready();
+        assert_eq!((waiting.active_since, waiting.ends_at), (None, None));
+        let (issuing, reveal) = waiting.begin_reveal(&person("oncall"), at(100)).unwrap();
+        let issuing = issuing.issued(reveal, issued()).unwrap();
+        assert_eq!(issuing.ends_at, None, "issuing starts no clock");
+        let (active, replaced) = issuing.shown(reveal, at(130)).unwrap();
+        assert_eq!(
+            (active.active_since, active.ends_at),
+            (Some(at(130)), Some(at(3730)))
+        );
+        assert!(replaced.is_empty());
+    }
+
+    #[test]
+    fn revealing_again_never_lengthens_and_replaces_the_key_before() {
+        let active = revealed(ready(), at(100));
+        let old = active.reveals[0].secret_name.clone();
+        let (issuing, reveal) = active.begin_reveal(&person("oncall"), at(3000)).unwrap();
+        assert_eq!(issuing.state, GrantState::Issuing);
+        let (again, replaced) = issuing
+            .issued(reveal, issued())
+            .unwrap()
+            .shown(reveal, at(3030))
+            .unwrap();
+        assert_eq!(again.ends_at, Some(at(3700)));
+        assert_eq!(again.active_since, Some(at(100)));
+        assert_eq!(replaced, [old]);
+        assert_ne!(again.reveals[0].secret_name, again.reveals[1].secret_name);
+        assert_eq!(
+            again.begin_reveal(&person("oncall"), at(3700)).unwrap_err(),
+            GrantRefusal::Over
+        );
+    }
+
+    #[test]
+    fn only_the_requester_reveals() {
+        assert_eq!(
+            ready()
+                .begin_reveal(&person("first-approver"), at(20))
+                .unwrap_err(),
+            GrantRefusal::NotYours
+        );
+        assert!(
+            ready().begin_reveal(&second_account(), at(20)).is_ok(),
+            "the same person by another account"
+        );
+        assert_eq!(
+            grant().begin_reveal(&person("oncall"), at(20)).unwrap_err(),
+            GrantRefusal::WrongState("provisioning")
+        );
+        assert_eq!(
+            ready().begin_reveal(&person("oncall"), at(1800)).unwrap_err(),
+            GrantRefusal::Over
+        );
+    }
+
+    #[test]
+    fn a_key_is_not_shown_before_its_token_is_written_down_or_after_its_time() {
+        let (issuing, reveal) = ready().begin_reveal(&person("oncall"), at(20)).unwrap();
+        assert!(matches!(
+            issuing.clone().shown(reveal, at(21)),
+            Err(GrantRefusal::WrongState(_))
+        ));
+        let active = revealed(ready(), at(100));
+        let (issuing, reveal) = active.begin_reveal(&person("oncall"), at(3690)).unwrap();
+        let issuing = issuing.issued(reveal, issued()).unwrap();
+        assert_eq!(issuing.shown(reveal, at(3700)).unwrap_err(), GrantRefusal::Over);
+    }
+
+    #[test]
+    fn a_failed_reveal_goes_back_to_where_it_came_from() {
+        let (issuing, reveal) = ready().begin_reveal(&person("oncall"), at(20)).unwrap();
+        let (back, secret) = issuing.reveal_failed(reveal, at(60)).unwrap();
+        assert_eq!(back.state, GrantState::Ready);
+        assert_eq!((back.ends_at, back.active_since), (None, None));
+        assert_eq!(secret, back.reveals[0].secret_name);
+        let active = revealed(back, at(100));
+        let (issuing, second) = active.begin_reveal(&person("oncall"), at(200)).unwrap();
+        let (back, _) = issuing.reveal_failed(second, at(260)).unwrap();
+        assert_eq!((back.state, back.ends_at), (GrantState::Active, Some(at(3700))));
+        assert_eq!(back.reveals[1].over_at, None, "the key in use stays");
+    }
+
+    #[test]
+    fn an_old_reveal_that_reports_late_does_not_stop_the_one_under_way() {
+        let (issuing, lost) = ready().begin_reveal(&person("oncall"), at(20)).unwrap();
+        let (back, _) = issuing.reveal_failed(lost, at(60)).unwrap();
+        let (issuing, second) = back.begin_reveal(&person("oncall"), at(70)).unwrap();
+        assert!(issuing.is_revealing(second) && !issuing.is_revealing(lost));
+        assert!(issuing.clone().reveal_failed(lost, at(71)).is_err());
+        assert!(issuing.clone().issued(lost, issued()).is_err());
+        assert!(issuing.clone().shown(lost, at(71)).is_err());
+        assert!(
+            issuing
+                .issued(second, issued())
+                .unwrap()
+                .shown(second, at(72))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn shortening_only_brings_the_end_nearer() {
+        let active = revealed(ready(), at(100));
+        assert_eq!(
+            active.clone().shorten(at(200), at(150)).unwrap().ends_at,
+            Some(at(200))
+        );
+        for wrong in [at(3700), at(9000), at(150), at(140)] {
+            assert_eq!(
+                active.clone().shorten(wrong, at(150)).unwrap_err(),
+                GrantRefusal::NotShorter
+            );
+        }
+        assert_eq!(
+            ready().shorten(at(200), at(150)).unwrap_err(),
+            GrantRefusal::WrongState("ready"),
+            "nothing runs yet"
+        );
+    }
+
+    #[test]
+    fn extending_adds_to_what_is_left_and_brings_nothing_back() {
+        let approver = person("second-approver");
+        let active = revealed(ready(), at(100)).shorten(at(1000), at(150)).unwrap();
+        let longer = active
+            .extend(600, std::slice::from_ref(&approver), at(200))
+            .unwrap();
+        assert_eq!(longer.ends_at, Some(at(1600)));
+        assert!(
+            longer.approvers.contains(&approver),
+            "who lengthened it is never independent of it"
+        );
+        assert_eq!(
+            longer.clone().extend(600, &[], at(1600)).unwrap_err(),
+            GrantRefusal::Over
+        );
+        assert_eq!(
+            ready().extend(600, &[], at(1800)).unwrap_err(),
+            GrantRefusal::Over
+        );
+        assert_eq!(
+            revealed(ready().extend(600, &[], at(20)).unwrap(), at(100)).ends_at,
+            Some(at(4300))
+        );
+        let ending = longer.end(EndCause::Deadline, at(1600)).unwrap();
+        assert_eq!(
+            ending.extend(600, &[], at(1601)).unwrap_err(),
+            GrantRefusal::WrongState("ending")
+        );
+    }
+
+    #[test]
+    fn who_may_end_it_and_with_what_words() {
+        let done = |by: &str| revealed(ready(), at(100)).end(EndCause::Done { by: person(by) }, at(200));
+        assert!(done("oncall").is_ok());
+        assert_eq!(done("somebody").unwrap_err(), GrantRefusal::NotYours);
+        let revoke = |reason: &str| {
+            let cause = EndCause::Revoked {
+                by: person("revoker"),
+                reason: reason.to_owned(),
+            };
+            revealed(ready(), at(100)).end(cause, at(200))
+        };
+        assert_eq!(revoke(" ").unwrap_err(), GrantRefusal::NoReason);
+        let ending = revoke("wrong cluster").unwrap();
+        assert!(ending.reveals.iter().all(|reveal| reveal.over_at.is_some()));
+        assert_eq!(
+            ending.end(EndCause::Deadline, at(201)).unwrap_err(),
+            GrantRefusal::WrongState("ending"),
+            "why it ended is written once"
+        );
+    }
+
+    #[test]
+    fn it_ends_in_an_instant_from_any_state_before() {
+        let (issuing, _) = ready().begin_reveal(&person("oncall"), at(20)).unwrap();
+        for grant in [grant(), ready(), issuing, revealed(ready(), at(20))] {
+            let ending = grant
+                .end(
+                    EndCause::Policy {
+                        reason: "audit is silent".into(),
+                    },
+                    at(30),
+                )
+                .unwrap();
+            assert_eq!(ending.state, GrantState::Ending);
+            assert_eq!(ending.overdue(at(1_000_000)), None, "it is being ended already");
+            assert!(ending.clone().begin_reveal(&person("oncall"), at(31)).is_err());
+            assert!(ending.ready(at(31)).is_err());
+        }
+    }
+
+    #[test]
+    fn it_is_ended_only_with_every_proof() {
+        let proved = Ending {
+            cause: EndCause::Deadline,
+            since: at(200),
+            refused_after: Some(at(201)),
+            removed_at: Some(at(202)),
+            dead_after: Some(at(212)),
+            proof: Some("the API server says: Unauthorized".to_owned()),
+            failing_since: None,
+            error: None,
+            stuck: false,
+        };
+        let ending = revealed(ready(), at(100))
+            .end(EndCause::Deadline, at(200))
+            .unwrap();
+        let with = |ending_now: Ending| {
+            Grant {
+                ending: Some(ending_now),
+                ..ending.clone()
+            }
+            .ended(at(213))
+        };
+        for missing in [
+            Ending {
+                refused_after: None,
+                ..proved.clone()
+            },
+            Ending {
+                removed_at: None,
+                ..proved.clone()
+            },
+            Ending {
+                dead_after: None,
+                ..proved.clone()
+            },
+            Ending {
+                proof: None,
+                ..proved.clone()
+            },
+            Ending {
+                proof: Some(String::new()),
+                ..proved.clone()
+            },
+        ] {
+            assert!(with(missing.clone()).is_err(), "{missing:?}");
+        }
+        let ended = with(proved).unwrap();
+        assert_eq!((ended.state, ended.ended_at), (GrantState::Ended, Some(at(213))));
+        assert!(
+            ended.reveals.iter().all(|reveal| reveal.probe_token.is_none()),
+            "no token outlives its use"
+        );
+        assert!(revealed(ready(), at(100)).ended(at(213)).is_err());
+    }
+
+    #[test]
+    fn the_clock_ends_what_is_over() {
+        assert_eq!(ready().overdue(at(1799)), None);
+        assert_eq!(ready().overdue(at(1800)), Some(EndCause::ShelfLife));
+        assert_eq!(grant().overdue(at(1800)), Some(EndCause::ShelfLife));
+        let active = revealed(ready(), at(100));
+        assert_eq!(
+            active.overdue(at(3699)),
+            None,
+            "the shelf life is no matter any more"
+        );
+        assert_eq!(active.overdue(at(3700)), Some(EndCause::Deadline));
+        let (issuing, _) = active.begin_reveal(&person("oncall"), at(3600)).unwrap();
+        assert_eq!(
+            issuing.overdue(at(3700)),
+            Some(EndCause::Deadline),
+            "a reveal holds nothing up"
+        );
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Ready,
+        Begin,
+        Issued(usize),
+        Shown(usize),
+        Failed(usize),
+        Extend(u32),
+        Shorten(i64),
+        End,
+        Prove,
+        Ended,
+    }
+
+    fn step() -> impl Strategy<Value = (usize, i64, Step)> {
+        let step = prop_oneof![
+            2 => Just(Step::Ready),
+            4 => Just(Step::Begin),
+            4 => (0..3usize).prop_map(Step::Issued),
+            4 => (0..3usize).prop_map(Step::Shown),
+            2 => (0..3usize).prop_map(Step::Failed),
+            1 => (60..4000u32).prop_map(Step::Extend),
+            2 => (-500..4000i64).prop_map(Step::Shorten),
+            1 => Just(Step::End),
+            2 => Just(Step::Prove),
+            2 => Just(Step::Ended),
+        ];
+        (0..3usize, prop_oneof![3 => 0..20i64, 1 => 0..900i64], step)
+    }
+
+    fn take(grant: &Grant, step: Step, now: Time) -> (Option<Grant>, Vec<String>) {
+        let grant = grant.clone();
+        // 0 is the newest reveal.
+        let reveal = |back: usize| grant.reveals.iter().rev().nth(back).map(|r| r.id);
+        let plain = |grant: Result<Grant, GrantRefusal>| (grant.ok(), vec![]);
+        match step {
+            Step::Ready => plain(grant.ready(now)),
+            Step::Begin => plain(grant.begin_reveal(&person("oncall"), now).map(|(grant, _)| grant)),
+            Step::Issued(back) => reveal(back).map_or((None, vec![]), |id| plain(grant.issued(id, issued()))),
+            Step::Shown(back) => match reveal(back).map(|id| grant.shown(id, now)) {
+                Some(Ok((grant, secrets))) => (Some(grant), secrets),
+                _ => (None, vec![]),
+            },
+            Step::Failed(back) => match reveal(back).map(|id| grant.reveal_failed(id, now)) {
+                Some(Ok((grant, secret))) => (Some(grant), vec![secret]),
+                _ => (None, vec![]),
+            },
+            Step::Extend(extra_s) => plain(grant.extend(extra_s, &[], now)),
+            Step::Shorten(seconds) => plain(grant.shorten(now + TimeDelta::seconds(seconds), now)),
+            Step::End => plain(grant.end(EndCause::Deadline, now)),
+            Step::Prove => {
+                let mut grant = grant;
+                match &mut grant.ending {
+                    Some(ending) if ending.refused_after.is_none() => ending.refused_after = Some(now),
+                    Some(ending) if ending.removed_at.is_none() => ending.removed_at = Some(now),
+                    Some(ending) => {
+                        ending.dead_after = Some(now);
+                        ending.proof = Some("refused".to_owned());
+                    }
+                    None => {}
+                }
+                (Some(grant), vec![])
+            }
+            Step::Ended => plain(grant.ended(now)),
+        }
+    }
+
+    fn may_follow(old: GrantState, new: GrantState) -> bool {
+        use GrantState::{Active, Ended, Ending, Issuing, Provisioning, Ready};
+        old == new
+            || matches!(
+                (old, new),
+                (Provisioning, Ready)
+                    | (Ready | Active, Issuing)
+                    | (Issuing, Ready | Active)
+                    | (Provisioning | Ready | Issuing | Active, Ending)
+                    | (Ending, Ended)
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        /// Three overlapping grants of one person, in any order of steps and ends.
+        #[test]
+        fn no_history_breaks_the_rules_and_no_grant_touches_another(
+            steps in prop::collection::vec(step(), 1..60),
+        ) {
+            let mut grants = [grant(), grant(), grant()];
+            let accounts: BTreeSet<_> = grants.iter().map(|grant| grant.account.clone()).collect();
+            prop_assert_eq!(accounts.len(), 3, "each grant has an account of its own");
+            let mut now = at(0);
+            for (which, seconds, step) in steps {
+                now += TimeDelta::seconds(seconds);
+                let before = grants.clone();
+                let (after, ordered_away) = take(&grants[which], step, now);
+                let Some(after) = after else { continue };
+                let old = &before[which];
+
+                prop_assert!(may_follow(old.state, after.state), "{:?} -> {:?}", old.state, after.state);
+                match (old.ends_at, after.ends_at, step) {
+                    (None, Some(end), Step::Shown(_)) => {
+                        prop_assert_eq!(end, now + TimeDelta::seconds(i64::from(old.duration_s)));
+                    }
+                    (Some(one), Some(two), Step::Extend(_)) => prop_assert!(two > one && now < one),
+                    (Some(one), Some(two), Step::Shorten(_)) => prop_assert!(two < one && two > now),
+                    (one, two, _) => prop_assert_eq!(one, two),
+                }
+                prop_assert!(old.active_since.is_none() || old.active_since == after.active_since);
+                prop_assert_eq!(after.ends_at.is_some(), after.active_since.is_some());
+                let usable: Vec<_> = after.reveals.iter().filter(|r| r.over_at.is_none()).collect();
+                let shown = usable.iter().filter(|r| r.shown_at.is_some()).count();
+                match after.state {
+                    GrantState::Active => prop_assert!(shown == 1 && usable.len() == 1),
+                    GrantState::Issuing => prop_assert!(shown <= 1 && usable.len() == shown + 1),
+                    _ => prop_assert!(usable.is_empty()),
+                }
+                for reveal in &after.reveals {
+                    prop_assert!(reveal.shown_at.is_none_or(|_| reveal.credential_id.is_some()));
+                }
+                // Whatever a step orders away is the grant's own.
+                for secret in &ordered_away {
+                    let own = secret.strip_prefix(after.account.as_str());
+                    prop_assert!(own.is_some_and(|rest| rest.starts_with('-')));
+                    prop_assert!(after.secrets().any(|own| own == secret));
+                }
+                if let (GrantState::Ended, Some(ending)) = (after.state, &after.ending) {
+                    prop_assert!(ending.refused_after.is_some() && ending.dead_after.is_some());
+                }
+                grants[which] = after;
+                for other in (0..3).filter(|other| *other != which) {
+                    prop_assert_eq!(&grants[other], &before[other]);
+                    let theirs: BTreeSet<_> = grants[other].secrets().collect();
+                    prop_assert!(grants[which].secrets().all(|secret| !theirs.contains(secret)));
+                }
+            }
+        }
+    }
 }

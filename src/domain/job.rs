@@ -102,12 +102,93 @@ impl Job {
     /// A new job.
     #[must_use]
     pub fn new(kind: JobKind, due: Time) -> Self {
-        Self { id: JobId::new(), kind, due, attempts: 0, failing_since: None, error: None }
+        Self {
+            id: JobId::new(),
+            kind,
+            due,
+            attempts: 0,
+            failing_since: None,
+            error: None,
+        }
     }
 
     /// When to try again after `attempts` failures: 1 s doubling to 60 s.
     #[must_use]
     pub fn back_off(attempts: u32) -> chrono::TimeDelta {
         chrono::TimeDelta::seconds(1i64 << attempts.min(6)).min(chrono::TimeDelta::seconds(60))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+    use std::collections::BTreeSet;
+
+    fn kinds() -> [JobKind; 9] {
+        let (grant, follow_up, notice) = (GrantId::new(), FollowUpId::new(), NoticeId::new());
+        [
+            JobKind::Provision { grant },
+            JobKind::AbandonReveal {
+                grant,
+                reveal: RevealId::new(),
+            },
+            JobKind::AbandonReveal {
+                grant,
+                reveal: RevealId::new(),
+            },
+            JobKind::RemoveSecret {
+                grant,
+                secret: "one".to_owned(),
+            },
+            JobKind::RemoveSecret {
+                grant,
+                secret: "two".to_owned(),
+            },
+            JobKind::End { grant },
+            JobKind::Capture { follow_up },
+            JobKind::Follow { follow_up },
+            JobKind::Deliver {
+                notice,
+                channel: "mail:leads@example.test".to_owned(),
+            },
+        ]
+    }
+
+    #[test]
+    fn the_same_work_has_one_key_and_other_work_has_another() {
+        let keys: BTreeSet<_> = kinds().iter().map(JobKind::key).collect();
+        assert_eq!(keys.len(), 9);
+        let (one, other) = (GrantId::new(), GrantId::new());
+        assert_eq!(
+            JobKind::End { grant: one }.key(),
+            JobKind::End { grant: one }.key()
+        );
+        assert_ne!(
+            JobKind::End { grant: one }.key(),
+            JobKind::End { grant: other }.key()
+        );
+    }
+
+    #[test]
+    fn what_is_queued_is_read_back_as_it_was() {
+        for kind in kinds() {
+            let job = Job::new(kind, Time::UNIX_EPOCH);
+            let read: Job = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
+            assert_eq!(read, job);
+        }
+    }
+
+    #[test]
+    fn the_wait_doubles_to_a_minute_and_no_further() {
+        let waits: Vec<_> = (0..8)
+            .map(|attempts| Job::back_off(attempts).num_seconds())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(
+            Job::back_off(u32::MAX),
+            TimeDelta::seconds(60),
+            "it never gives up and never overflows"
+        );
     }
 }

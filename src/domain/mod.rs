@@ -4,6 +4,8 @@ pub mod canonical;
 pub mod deadline;
 pub mod entry_kind;
 pub mod finding;
+#[cfg(test)]
+mod fixture;
 pub mod follow_up;
 pub mod grant;
 pub mod job;

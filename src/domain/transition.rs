@@ -104,7 +104,10 @@ impl About {
     /// About a cluster.
     #[must_use]
     pub fn cluster(name: &str) -> Self {
-        Self { cluster: Some(name.to_owned()), ..Self::default() }
+        Self {
+            cluster: Some(name.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// Done by `person`.
@@ -207,7 +210,12 @@ pub struct Transition {
 impl Transition {
     /// A transition that at least records `record`.
     pub fn new(record: Record) -> Self {
-        Self { records: vec![record], writes: vec![], jobs: vec![], notices: vec![] }
+        Self {
+            records: vec![record],
+            writes: vec![],
+            jobs: vec![],
+            notices: vec![],
+        }
     }
 
     /// Several records at once (a batch of audit events); `None` when there is nothing to record.
@@ -246,6 +254,102 @@ impl Transition {
 
 /// A record of `kind` at `at`.
 #[must_use]
-pub fn record(kind: EntryKind, at: Time, about: About, sentence: impl Into<String>, payload: Value) -> Record {
-    Record { kind, at, about, sentence: sentence.into(), payload, key: None, action: None }
+pub fn record(
+    kind: EntryKind,
+    at: Time,
+    about: About,
+    sentence: impl Into<String>,
+    payload: Value,
+) -> Record {
+    Record {
+        kind,
+        at,
+        about,
+        sentence: sentence.into(),
+        payload,
+        key: None,
+        action: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{ask, at, follow_up, grant, person, request};
+    use super::*;
+    use serde_json::json;
+
+    fn said(sentence: &str) -> Record {
+        record(
+            EntryKind::Finding,
+            at(0),
+            About::cluster("production"),
+            sentence,
+            json!({}),
+        )
+    }
+
+    #[test]
+    fn nothing_to_record_is_no_transition() {
+        assert!(Transition::batch(vec![]).is_none());
+        let batch = Transition::batch(vec![said("one"), said("two")]).unwrap();
+        let sentences: Vec<_> = batch
+            .records
+            .iter()
+            .map(|record| record.sentence.as_str())
+            .collect();
+        assert_eq!(sentences, ["one", "two"], "in the order they came");
+    }
+
+    #[test]
+    fn an_entry_is_found_by_everything_it_is_about() {
+        let (request, grant, follow_up) = (request(ask()), grant(), follow_up());
+        let about = About::request(&request).by(&person("first-approver"));
+        assert_eq!((about.request, about.grant), (Some(request.id), None));
+        assert_eq!(about.person.as_deref(), Some("The first-approver"));
+        assert_eq!(about.profile.as_deref(), Some("payments-admin"));
+        let about = About::grant(&grant);
+        assert_eq!(
+            (about.request, about.grant),
+            (Some(grant.request), Some(grant.id))
+        );
+        let about = About::follow_up(&follow_up);
+        assert_eq!(
+            (about.request, about.grant, about.follow_up),
+            (Some(follow_up.request), Some(follow_up.grant), Some(follow_up.id))
+        );
+        for about in [
+            About::request(&request),
+            About::grant(&grant),
+            About::follow_up(&follow_up),
+        ] {
+            assert_eq!(about.cluster.as_deref(), Some("production"));
+            assert_eq!(about.team.as_deref(), Some("payments"));
+        }
+    }
+
+    #[test]
+    fn what_an_entry_is_not_about_is_not_written() {
+        assert_eq!(
+            serde_json::to_value(About::cluster("production")).unwrap(),
+            json!({"cluster": "production"})
+        );
+    }
+
+    #[test]
+    fn a_transition_keeps_all_that_was_added() {
+        let grant = grant();
+        let transition = Transition::new(said("made"))
+            .record(said("and said"))
+            .write(Write::NewGrant(grant.clone()))
+            .job(JobKind::Provision { grant: grant.id }, at(5));
+        assert_eq!(
+            (
+                transition.records.len(),
+                transition.writes.len(),
+                transition.jobs.len()
+            ),
+            (2, 1, 1)
+        );
+        assert_eq!((transition.jobs[0].due, transition.jobs[0].attempts), (at(5), 0));
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::failure::Failure;
 use super::visitor::Visitor;
+use crate::broker::verify::judge_bundle;
 use crate::domain::entry_kind::EntryKind;
 use crate::ids::{FollowUpId, GrantId};
-use crate::ledger::{Bundle, Checks, Integrity, VerifierKey, verify_bundle};
+use crate::ledger::{Bundle, Integrity, VerifierKey};
 use serde_json::Value;
 
 /// What the feed must tell of an emergency that went this way.
@@ -97,9 +98,9 @@ pub(super) fn verified(bytes: &[u8], grant: Option<GrantId>, key: &VerifierKey) 
     if grant.is_some() && bundle.grant != grant {
         return Err(Failure::Wrong("the export is of another grant".into()));
     }
-    let keys = std::slice::from_ref(key);
-    let report = verify_bundle(&bundle, Checks { keys, ..Checks::default() });
-    if report.integrity() != Integrity::Whole || report.entries == 0 {
+    let judged = judge_bundle(std::slice::from_ref(key), &[], &bundle);
+    let report = &judged.report;
+    if report.integrity() != Integrity::Whole || report.entries == 0 || report.approvals.good == 0 {
         return Err(Failure::Wrong(format!("the export does not verify: {report}")));
     }
     Ok(format!("{} bytes, {report}", bytes.len()))

@@ -236,7 +236,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         seen_at: Time,
     ) -> Result<(), StoreError>;
     /// The newest kept version of `key` below `version` (and seen at or before `seen_before_ms`, where
-    /// given) in which the object existed.
+    /// given). One at which the object was deleted comes back without an object.
     async fn version_before(
         &self,
         cluster: &str,

@@ -67,10 +67,17 @@ impl tower_sessions::SessionStore for Sessions {
             serde_json::from_str(&text).map_err(|error| Error::Decode(error.to_string()))?;
         let expiry_date = tower_sessions::cookie::time::OffsetDateTime::from_unix_timestamp(expires)
             .map_err(|error| Error::Decode(error.to_string()))?;
-        Ok(Some(Record { id: *id, data, expiry_date }))
+        Ok(Some(Record {
+            id: *id,
+            data,
+            expiry_date,
+        }))
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {
-        self.store.delete_session(&hashed(*id)).await.map_err(|error| Error::Backend(error.to_string()))
+        self.store
+            .delete_session(&hashed(*id))
+            .await
+            .map_err(|error| Error::Backend(error.to_string()))
     }
 }

@@ -62,18 +62,31 @@ pub fn probe(role: &ClusterRole, namespace: &str) -> Option<Probe> {
             object,
         });
     }
-    if role.allows("create", "apps", "deployments") {
-        let template = json!({"metadata": {"labels": labels}, "spec": pod});
-        let object = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": name,
-            "spec": {"selector": {"matchLabels": labels}, "template": template},
-        });
-        return Some(Probe {
-            path: format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
-            object,
-        });
-    }
-    None
+    let template = json!({"metadata": {"labels": labels}, "spec": pod});
+    let selected = json!({"selector": {"matchLabels": labels}, "template": template});
+    // A Job's Pods may not be restarted for ever.
+    let mut job = json!({"template": template});
+    job["template"]["spec"]["restartPolicy"] = json!("Never");
+    let makers = [
+        ("apps", "deployments", "Deployment", selected.clone()),
+        ("apps", "statefulsets", "StatefulSet", with_service(&selected)),
+        ("apps", "daemonsets", "DaemonSet", selected.clone()),
+        ("apps", "replicasets", "ReplicaSet", selected),
+        ("batch", "jobs", "Job", job.clone()),
+        ("batch", "cronjobs", "CronJob", json!({"schedule": "0 0 31 2 *", "jobTemplate": {"spec": job}})),
+    ];
+    let (group, plural, kind, spec) =
+        makers.into_iter().find(|(group, plural, ..)| role.allows("create", group, plural))?;
+    Some(Probe {
+        path: format!("/apis/{group}/v1/namespaces/{namespace}/{plural}"),
+        object: json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": name, "spec": spec}),
+    })
+}
+
+fn with_service(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    spec["serviceName"] = json!("breakglass-probe");
+    spec
 }
 
 #[cfg(test)]

@@ -15,15 +15,17 @@ use crate::domain::transition::{Record, Transition, Write};
 use crate::ledger::{self, Draft, Seed};
 use crate::store::contract::{Committed, StoreError};
 use serde_json::json as value;
-use sqlx::sqlite::SqliteConnection;
 use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 
 impl SqliteStore {
     pub(super) async fn write(&self, transition: Transition) -> Result<Committed, StoreError> {
         let now = self.clock.now();
         let mut writer = self.writer.lock().await;
-        let mut transaction =
-            writer.begin_with("BEGIN IMMEDIATE").await.map_err(database("beginning a commit"))?;
+        let mut transaction = writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(database("beginning a commit"))?;
         for write in &transition.writes {
             apply(&mut transaction, write).await?;
         }
@@ -38,7 +40,12 @@ impl SqliteStore {
             jobs::insert(&mut transaction, job).await?;
         }
         transaction.commit().await.map_err(database("committing"))?;
-        Ok(Committed { first, entries: fresh.len() as u64, repeats, checkpoint })
+        Ok(Committed {
+            first,
+            entries: fresh.len() as u64,
+            repeats,
+            checkpoint,
+        })
     }
 
     /// Appends the records to the ledger: segment, head and look-up rows in this same transaction.
@@ -175,7 +182,13 @@ async fn insert_notice(
             undeliverable: false,
         };
         upsert_delivery(connection, &delivery).await?;
-        let job = Job::new(JobKind::Deliver { notice: notice.id, channel: channel.clone() }, now);
+        let job = Job::new(
+            JobKind::Deliver {
+                notice: notice.id,
+                channel: channel.clone(),
+            },
+            now,
+        );
         jobs::insert(connection, &job).await?;
     }
     Ok(())
@@ -235,7 +248,10 @@ async fn update_request(
     expected: &str,
     request: &Request,
 ) -> Result<(), StoreError> {
-    let new = Request { version: request.version + 1, ..request.clone() };
+    let new = Request {
+        version: request.version + 1,
+        ..request.clone()
+    };
     let done = sqlx::query(
         "UPDATE requests SET state = ?, version = ?, document = ? WHERE id = ? AND state = ? AND version = ?",
     )
@@ -277,7 +293,10 @@ async fn update_grant(
     expected: &str,
     grant: &Grant,
 ) -> Result<(), StoreError> {
-    let new = Grant { version: grant.version + 1, ..grant.clone() };
+    let new = Grant {
+        version: grant.version + 1,
+        ..grant.clone()
+    };
     let done = sqlx::query(
         "UPDATE grants SET state = ?, version = ?, document = ? WHERE id = ? AND state = ? AND version = ?",
     )
@@ -293,10 +312,7 @@ async fn update_grant(
     changed("the grant", done.rows_affected())
 }
 
-async fn insert_follow_up(
-    connection: &mut SqliteConnection,
-    follow_up: &FollowUp,
-) -> Result<(), StoreError> {
+async fn insert_follow_up(connection: &mut SqliteConnection, follow_up: &FollowUp) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO follow_ups (id, grant_id, state, version, team, from_at, closed_at, document)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -320,7 +336,10 @@ async fn update_follow_up(
     expected: &str,
     follow_up: &FollowUp,
 ) -> Result<(), StoreError> {
-    let new = FollowUp { version: follow_up.version + 1, ..follow_up.clone() };
+    let new = FollowUp {
+        version: follow_up.version + 1,
+        ..follow_up.clone()
+    };
     let done = sqlx::query(
         "UPDATE follow_ups SET state = ?, version = ?, closed_at = ?, document = ?
          WHERE id = ? AND state = ? AND version = ?",
@@ -364,5 +383,9 @@ async fn settle_finding(connection: &mut SqliteConnection, finding: &Finding) ->
 }
 
 fn changed(what: &'static str, rows: u64) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Conflict(what)) }
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict(what))
+    }
 }

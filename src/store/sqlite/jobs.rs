@@ -29,7 +29,9 @@ impl SqliteStore {
         .fetch_all(&mut *writer)
         .await
         .map_err(database("leasing jobs"))?;
-        rows.iter().map(|row| parse("a job", row.get("document"))).collect()
+        rows.iter()
+            .map(|row| parse("a job", row.get("document")))
+            .collect()
     }
 
     pub(super) async fn put_job_back(&self, job: &Job) -> Result<(), StoreError> {

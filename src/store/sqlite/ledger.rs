@@ -88,7 +88,10 @@ impl SqliteStore {
         .fetch_optional(&self.readers)
         .await
         .map_err(database("reading a segment"))?;
-        Ok(row.as_ref().map(segment).filter(|s| at < s.first + u64::from(s.count)))
+        Ok(row
+            .as_ref()
+            .map(segment)
+            .filter(|s| at < s.first + u64::from(s.count)))
     }
 
     pub(super) async fn read_segments(
@@ -96,14 +99,13 @@ impl SqliteStore {
         first: u64,
         limit: u32,
     ) -> Result<Vec<StoredSegment>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT first, count, bytes FROM segments WHERE first >= ? ORDER BY first LIMIT ?",
-        )
-        .bind(index(first))
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading segments"))?;
+        let rows =
+            sqlx::query("SELECT first, count, bytes FROM segments WHERE first >= ? ORDER BY first LIMIT ?")
+                .bind(index(first))
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(database("reading segments"))?;
         Ok(rows.iter().map(segment).collect())
     }
 
@@ -121,8 +123,8 @@ impl SqliteStore {
         .map_err(database("reading leaf hashes"))?;
         let mut leaves = vec![];
         for row in &rows {
-            let (start, hashes) = segment_leaves(row.get("head"))
-                .map_err(|error| corrupt("a segment")(error.to_string()))?;
+            let (start, hashes) =
+                segment_leaves(row.get("head")).map_err(|error| corrupt("a segment")(error.to_string()))?;
             for (at, leaf) in (start..).zip(hashes) {
                 if at >= first && at < end {
                     leaves.push(leaf);
@@ -163,7 +165,11 @@ fn line(row: &SqliteRow) -> Result<EntryLine, StoreError> {
 }
 
 fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<Option<T>, StoreError> {
-    text.map(|text| text.parse().map_err(|error: T::Err| corrupt("an id")(error.to_string()))).transpose()
+    text.map(|text| {
+        text.parse()
+            .map_err(|error: T::Err| corrupt("an id")(error.to_string()))
+    })
+    .transpose()
 }
 
 /// The right edge of the tree and the newest checkpoint.

@@ -2,6 +2,7 @@
 //! survives the loss of power.
 
 mod commit;
+pub mod evidence;
 mod jobs;
 mod ledger;
 mod read;
@@ -28,7 +29,8 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -61,16 +63,30 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
-        let mut writer = sqlx::ConnectOptions::connect(&options).await.map_err(database("opening the store"))?;
-        sqlx::migrate!("migrations/sqlite").run(&mut writer).await.map_err(|error| {
-            StoreError::Refused(format!("the store {} cannot be brought up to date: {error}", path.display()))
-        })?;
+        let mut writer = sqlx::ConnectOptions::connect(&options)
+            .await
+            .map_err(database("opening the store"))?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&mut writer)
+            .await
+            .map_err(|error| {
+                StoreError::Refused(format!(
+                    "the store {} cannot be brought up to date: {error}",
+                    path.display()
+                ))
+            })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(database("opening the store for reading"))?;
-        let store = Self { writer: Mutex::new(writer), readers, clock, signer, _lock: lock };
+        let store = Self {
+            writer: Mutex::new(writer),
+            readers,
+            clock,
+            signer,
+            _lock: lock,
+        };
         store.start_ledger().await?;
         Ok(store)
     }
@@ -117,12 +133,17 @@ fn corrupt(what: &'static str) -> impl Fn(String) -> StoreError {
 }
 
 fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Corrupt { what, why: error.to_string() })
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt {
+        what,
+        why: error.to_string(),
+    })
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value)
-        .map_err(|error| StoreError::Corrupt { what: "a document to be stored", why: error.to_string() })
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt {
+        what: "a document to be stored",
+        why: error.to_string(),
+    })
 }
 
 fn ms(time: Time) -> i64 {
@@ -130,8 +151,10 @@ fn ms(time: Time) -> i64 {
 }
 
 fn time(ms: i64) -> Result<Time, StoreError> {
-    Time::from_timestamp_millis(ms)
-        .ok_or_else(|| StoreError::Corrupt { what: "a time", why: format!("{ms} ms is out of range") })
+    Time::from_timestamp_millis(ms).ok_or_else(|| StoreError::Corrupt {
+        what: "a time",
+        why: format!("{ms} ms is out of range"),
+    })
 }
 
 /// SQLite counts in i64; nothing here is ever negative.
@@ -145,13 +168,23 @@ impl Store for SqliteStore {
         self.write(transition).await
     }
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
-        self.one("a request", "SELECT document FROM requests WHERE id = ?", &[&id.to_string()]).await
+        self.one(
+            "a request",
+            "SELECT document FROM requests WHERE id = ?",
+            &[&id.to_string()],
+        )
+        .await
     }
     async fn requests(&self, filter: RequestFilter) -> Result<Vec<Request>, StoreError> {
         self.read_requests(filter).await
     }
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
-        self.one("a grant", "SELECT document FROM grants WHERE id = ?", &[&id.to_string()]).await
+        self.one(
+            "a grant",
+            "SELECT document FROM grants WHERE id = ?",
+            &[&id.to_string()],
+        )
+        .await
     }
     async fn grant_by_account(&self, cluster: &str, account: &str) -> Result<Option<Grant>, StoreError> {
         self.one(
@@ -165,11 +198,20 @@ impl Store for SqliteStore {
         self.read_grants(filter).await
     }
     async fn follow_up(&self, id: FollowUpId) -> Result<Option<FollowUp>, StoreError> {
-        self.one("a follow-up", "SELECT document FROM follow_ups WHERE id = ?", &[&id.to_string()]).await
+        self.one(
+            "a follow-up",
+            "SELECT document FROM follow_ups WHERE id = ?",
+            &[&id.to_string()],
+        )
+        .await
     }
     async fn follow_up_of(&self, grant: GrantId) -> Result<Option<FollowUp>, StoreError> {
-        self.one("a follow-up", "SELECT document FROM follow_ups WHERE grant_id = ?", &[&grant.to_string()])
-            .await
+        self.one(
+            "a follow-up",
+            "SELECT document FROM follow_ups WHERE grant_id = ?",
+            &[&grant.to_string()],
+        )
+        .await
     }
     async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError> {
         self.read_follow_ups(filter).await
@@ -190,16 +232,36 @@ impl Store for SqliteStore {
         .await
     }
     async fn open_findings(&self) -> Result<Vec<Finding>, StoreError> {
-        self.many("a finding", "SELECT document FROM findings WHERE open = 1 ORDER BY at DESC", &[]).await
+        self.many(
+            "a finding",
+            "SELECT document FROM findings WHERE open = 1 ORDER BY at DESC",
+            &[],
+        )
+        .await
     }
     async fn notice(&self, id: NoticeId) -> Result<Option<Notice>, StoreError> {
-        self.one("a notice", "SELECT document FROM notices WHERE id = ?", &[&id.to_string()]).await
+        self.one(
+            "a notice",
+            "SELECT document FROM notices WHERE id = ?",
+            &[&id.to_string()],
+        )
+        .await
     }
     async fn undeliverable(&self) -> Result<Vec<Delivery>, StoreError> {
-        self.many("a delivery", "SELECT document FROM deliveries WHERE undeliverable = 1", &[]).await
+        self.many(
+            "a delivery",
+            "SELECT document FROM deliveries WHERE undeliverable = 1",
+            &[],
+        )
+        .await
     }
     async fn people(&self) -> Result<Vec<Person>, StoreError> {
-        self.many("a person", "SELECT document FROM people ORDER BY seen_at DESC", &[]).await
+        self.many(
+            "a person",
+            "SELECT document FROM people ORDER BY seen_at DESC",
+            &[],
+        )
+        .await
     }
     async fn remember(&self, person: &Person, at: Time) -> Result<(), StoreError> {
         self.remember_person(person, at).await
@@ -217,7 +279,8 @@ impl Store for SqliteStore {
         self.poke_jobs(jobs).await
     }
     async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
-        self.many("a job", "SELECT document FROM jobs ORDER BY due", &[]).await
+        self.many("a job", "SELECT document FROM jobs ORDER BY due", &[])
+            .await
     }
     async fn entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError> {
         self.read_entries(filter).await
@@ -252,7 +315,8 @@ impl Store for SqliteStore {
         version: u64,
         seen_before_ms: Option<i64>,
     ) -> Result<Option<ObjectVersion>, StoreError> {
-        self.read_version_before(cluster, key, version, seen_before_ms).await
+        self.read_version_before(cluster, key, version, seen_before_ms)
+            .await
     }
     async fn versions_before(
         &self,

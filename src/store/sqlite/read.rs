@@ -22,7 +22,10 @@ impl SqliteStore {
         for value in values {
             query = query.bind(*value);
         }
-        let rows = query.fetch_all(&self.readers).await.map_err(database("reading"))?;
+        let rows = query
+            .fetch_all(&self.readers)
+            .await
+            .map_err(database("reading"))?;
         documents(what, &rows)
     }
 
@@ -80,13 +83,12 @@ impl SqliteStore {
     }
 
     pub(super) async fn read_actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT entry, document FROM actions WHERE grant_id = ? ORDER BY received_us, entry",
-        )
-        .bind(grant.to_string())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading actions"))?;
+        let rows =
+            sqlx::query("SELECT entry, document FROM actions WHERE grant_id = ? ORDER BY received_us, entry")
+                .bind(grant.to_string())
+                .fetch_all(&self.readers)
+                .await
+                .map_err(database("reading actions"))?;
         rows.iter()
             .map(|row| {
                 let entry: i64 = row.get("entry");

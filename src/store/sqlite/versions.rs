@@ -59,7 +59,10 @@ impl SqliteStore {
         resource: &ObjectKey,
         seen_before_ms: i64,
     ) -> Result<Vec<ObjectVersion>, StoreError> {
-        let prefix = path(&ObjectKey { name: String::new(), ..resource.clone() });
+        let prefix = path(&ObjectKey {
+            name: String::new(),
+            ..resource.clone()
+        });
         let rows = sqlx::query(
             "SELECT document, max(version) FROM versions
              WHERE cluster = ?1 AND substr(key, 1, length(?2)) = ?2 AND seen_at <= ?3 GROUP BY key",
@@ -70,9 +73,14 @@ impl SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(database("reading versions"))?;
-        let versions: Result<Vec<ObjectVersion>, _> =
-            rows.iter().map(|row| parse("a version", row.get("document"))).collect();
-        Ok(versions?.into_iter().filter(|version| version.object.is_some()).collect())
+        let versions: Result<Vec<ObjectVersion>, _> = rows
+            .iter()
+            .map(|row| parse("a version", row.get("document")))
+            .collect();
+        Ok(versions?
+            .into_iter()
+            .filter(|version| version.object.is_some())
+            .collect())
     }
 }
 

@@ -1,0 +1,510 @@
+//! `breakglass verify`: is this record whole? Offline, with the public key, without a word of the broker.
+
+use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
+use crate::ledger::bundle::MAX_BUNDLE;
+use crate::ledger::checkpoint::MAX_NOTE;
+use crate::ledger::{Bundle, Integrity, VerifierKey};
+use crate::store::StoreError;
+use crate::store::sqlite::evidence::Evidence;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// How the bytes of every SQLite file begin.
+const SQLITE: &[u8] = b"SQLite format 3\0";
+
+/// What is printed, and how the process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Both verdicts, each problem by name, what it was checked with.
+    pub text: String,
+    /// 0 nothing altered; 1 something altered or missing; 2 it could not be checked.
+    pub code: u8,
+}
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+enum Unchecked {
+    #[error("no key was given: pass --key with the log's public key (name+hash+base64) or a file that holds it, \
+             had from somewhere else than this file")]
+    NoKey,
+    #[error("{0:?} is neither a public key (name+hash+base64) nor a file that holds one: {1}")]
+    Key(String, String),
+    #[error("{0}: {1}")]
+    File(PathBuf, String),
+}
+
+/// Checks the `SQLite` store or the export at `path` with `keys` (the log's public keys as text, or files
+/// that hold them), against checkpoints held elsewhere.
+///
+/// A completeness that has holes does not fail it: they are the log's own words, and are printed.
+pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
+    match check(path, keys, against).await {
+        Ok((what, judged, cut_off)) => {
+            let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
+            let mut text = format!("{}: {what}\n{judged}", path.display());
+            if let Some(why) = cut_off {
+                text.push_str(&format!("the file is damaged and could not be read to its end: {why}\n"));
+            }
+            Said { text, code: u8::from(!whole) }
+        }
+        Err(why) => Said { text: format!("not checked: {why}\n"), code: 2 },
+    }
+}
+
+async fn check(
+    path: &Path,
+    keys: &[String],
+    against: &[PathBuf],
+) -> Result<(String, Judged, Option<String>), Unchecked> {
+    if keys.is_empty() {
+        return Err(Unchecked::NoKey);
+    }
+    let keys = keys.iter().map(|key| read_keys(key)).collect::<Result<Vec<_>, _>>()?.concat();
+    let held = against
+        .iter()
+        .map(|file| read_bounded(file, MAX_NOTE))
+        .map(|text| text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let start = read_start(path)?;
+    if start == SQLITE {
+        let (judged, cut_off) = check_store(path, keys, held).await?;
+        return Ok(("a broker's store".to_owned(), judged, cut_off));
+    }
+    let bytes = read_bounded(path, MAX_BUNDLE)?;
+    let bundle = Bundle::parse(&bytes).map_err(|error| Unchecked::File(path.to_owned(), error.to_string()))?;
+    let what = bundle.grant.map_or_else(|| "an export".to_owned(), |grant| format!("the export of grant {grant}"));
+    Ok((what, judge_bundle(&keys, &held, &bundle), None))
+}
+
+async fn check_store(
+    path: &Path,
+    keys: Vec<VerifierKey>,
+    held: Vec<String>,
+) -> Result<(Judged, Option<String>), Unchecked> {
+    let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
+    let mut evidence = Evidence::open(path).await.map_err(refused)?;
+    let mut cut_off = None;
+    let judged = judge_stream(keys, held, async |pieces| {
+        // Past this point the file is a store: what cannot be read any more is damage, and is said
+        // beside what the readable part shows.
+        if let Err(error) = feed(&mut evidence, &pieces).await {
+            cut_off = Some(chain(&error));
+        }
+        Ok::<(), StoreError>(())
+    })
+    .await
+    .map_err(refused)?;
+    Ok((judged, cut_off))
+}
+
+async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>) -> Result<(), StoreError> {
+    for note in evidence.checkpoints().await? {
+        send(pieces, Piece::Checkpoint(note)).await;
+    }
+    let filed = evidence.filed().await?;
+    let mut pending = evidence.segment_after(None).await?;
+    while let Some((row, bytes)) = pending {
+        pending = evidence.segment_after(Some(row)).await?;
+        let end = pending.as_ref().map_or(u64::MAX, |(next, _)| *next);
+        let filed = filed.as_ref().is_none_or(|filed| filed.range(row..end).next().is_some());
+        send(pieces, Piece::Segment { row, bytes, filed }).await;
+    }
+    Ok(())
+}
+
+/// A key as text, or every line of a file of keys.
+fn read_keys(given: &str) -> Result<Vec<VerifierKey>, Unchecked> {
+    let problem = match given.trim().parse::<VerifierKey>() {
+        Ok(key) => return Ok(vec![key]),
+        Err(error) => error.to_string(),
+    };
+    let path = Path::new(given);
+    if !path.is_file() {
+        return Err(Unchecked::Key(given.to_owned(), problem));
+    }
+    let bytes = read_bounded(path, MAX_NOTE)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Vec<VerifierKey> = lines
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|error: crate::ledger::KeyError| Unchecked::Key(given.to_owned(), error.to_string()))?;
+    if keys.is_empty() { Err(Unchecked::Key(given.to_owned(), "the file is empty".to_owned())) } else { Ok(keys) }
+}
+
+fn read_start(path: &Path) -> Result<Vec<u8>, Unchecked> {
+    let failed = |error: std::io::Error| Unchecked::File(path.to_owned(), error.to_string());
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut start = vec![];
+    file.take(SQLITE.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    Ok(start)
+}
+
+fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
+    let failed = |why: String| Unchecked::File(path.to_owned(), why);
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let mut bytes = vec![];
+    file.take(bound as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    if bytes.len() > bound { Err(failed(format!("it is longer than {bound} bytes"))) } else { Ok(bytes) }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    crate::worker::jobs::chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::export::export;
+    use crate::clock::{ManualClock, Time};
+    use crate::domain::entry_kind::EntryKind;
+    use crate::domain::grant::{Grant, GrantState};
+    use crate::domain::person::Person;
+    use crate::domain::request::{Approval, ApprovalProof, Approved, Ask, Request};
+    use crate::domain::transition::{About, Transition, Write, record};
+    use crate::identity::flow::approval_nonce;
+    use crate::ids::{ApprovalId, GrantId};
+    use crate::ledger::{self, HEADER_LEN, Signer};
+    use crate::store::Store;
+    use crate::store::sqlite::SqliteStore;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use chrono::TimeDelta;
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use serde_json::{Value, json};
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+    use std::sync::Arc;
+
+    const ISSUER: &str = "https://sign-in.example.test";
+
+    fn now() -> Time {
+        "2026-03-01T10:00:00Z".parse().unwrap()
+    }
+
+    fn person(subject: &str) -> Person {
+        Person {
+            person_claim: format!("E-{subject}"),
+            issuer: ISSUER.to_owned(),
+            subject: subject.to_owned(),
+            name: subject.to_owned(),
+            email: None,
+            email_verified: false,
+            groups: vec![],
+            forge_login: None,
+        }
+    }
+
+    fn request() -> Request {
+        let ask = Ask {
+            requester: person("oncall"),
+            team: "payments".to_owned(),
+            cluster: "demo".to_owned(),
+            cluster_uid: "uid".to_owned(),
+            namespaces: vec!["payments".to_owned()],
+            profile: "workloads".to_owned(),
+            profile_digest: "00".repeat(32),
+            cluster_role: "breakglass-workloads".to_owned(),
+            rules: json!([]),
+            duration_s: 1_800,
+            reason: "the queue does not drain".to_owned(),
+            incident: None,
+            extends: None,
+            approvals_needed: 1,
+            outside_needed: 0,
+        };
+        Request::file(ask, now(), TimeDelta::hours(1))
+    }
+
+    /// An approval signed by the provider's key `signer`, for `hash`.
+    fn approval(by: &str, hash: &str, signer: &SigningKey) -> Approval {
+        let (salt, mut bytes) = ([9; 32], [0; 32]);
+        hex::decode_to_slice(hash, &mut bytes).unwrap();
+        let made = now().timestamp();
+        let claims = json!({"iss": ISSUER, "aud": "breakglass", "sub": by, "iat": made, "exp": made + 600,
+            "auth_time": made - 30, "nonce": approval_nonce(&bytes, &salt)});
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let text = format!("{}.{}", part(&json!({"alg": "EdDSA", "kid": "k1"})), part(&claims));
+        let signature = URL_SAFE_NO_PAD.encode(signer.sign(text.as_bytes()).to_bytes());
+        let provider = SigningKey::from_bytes(&[1; 32]);
+        let x = URL_SAFE_NO_PAD.encode(provider.verifying_key().as_bytes());
+        Approval {
+            id: ApprovalId::new(),
+            by: person(by),
+            outside: false,
+            at: now(),
+            duration_s: 1_800,
+            request_hash: hash.to_owned(),
+            proof: ApprovalProof {
+                id_token: format!("{text}.{signature}"),
+                jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k1", "use": "sig"}),
+                salt: hex::encode(salt),
+                issuer: ISSUER.to_owned(),
+                client_id: "breakglass".to_owned(),
+            },
+        }
+    }
+
+    fn grant(request: &Request, id: GrantId) -> Grant {
+        Grant {
+            id,
+            request: request.id,
+            requester: request.ask.requester.clone(),
+            approvers: vec![person("approver")],
+            team: "payments".to_owned(),
+            cluster: "demo".to_owned(),
+            cluster_uid: "uid".to_owned(),
+            namespaces: vec!["payments".to_owned()],
+            profile: "workloads".to_owned(),
+            cluster_role: "breakglass-workloads".to_owned(),
+            rules: json!([]),
+            reason: "the queue does not drain".to_owned(),
+            incident: None,
+            duration_s: 1_800,
+            account: "breakglass-workloads-1".to_owned(),
+            approved_at: now(),
+            shelf_until: now() + TimeDelta::minutes(30),
+            ready_at: None,
+            active_since: None,
+            ends_at: None,
+            reveals: vec![],
+            ending: None,
+            ended_at: None,
+            first_change_at: None,
+            state: GrantState::Provisioning,
+            version: 0,
+        }
+    }
+
+    struct Log {
+        folder: tempfile::TempDir,
+        store: SqliteStore,
+        grant: GrantId,
+        /// The head after the request was approved.
+        early: String,
+    }
+
+    impl Log {
+        /// A real store with an emergency in it: filed, approved as `approve` makes it, acted, told.
+        async fn filled(approve: impl FnOnce(&Request) -> Approval) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let signer = Arc::new(Signer::from_seed("log.example.test", [7; 32]).unwrap());
+            let clock = Arc::new(ManualClock::at(now()));
+            let store = SqliteStore::open(&folder.path().join("breakglass.db"), clock, signer).await.unwrap();
+            let filed = request();
+            let about = About::request(&filed);
+            let facts = json!({"request": filed, "hash": filed.hash()});
+            let entry = record(EntryKind::RequestFiled, now(), about.clone(), "asked", facts);
+            store.commit(Transition::new(entry).write(Write::NewRequest(filed.clone()))).await.unwrap();
+
+            let given = approve(&filed);
+            let facts = json!({"approval": given, "hash": filed.hash()});
+            let id = GrantId::new();
+            let grant = grant(&filed, id);
+            let honest = approval("approver", &filed.hash(), &SigningKey::from_bytes(&[1; 32]));
+            let Ok(Approved::Enough { request, .. }) = filed.approve(honest, id) else { panic!("one is enough") };
+            let entry = record(EntryKind::RequestApproved, now(), About { grant: Some(id), ..about }, "approved", facts);
+            let write = Write::Request { expected: "pending", new: request };
+            store.commit(Transition::new(entry).write(write).write(Write::NewGrant(grant.clone()))).await.unwrap();
+            let early = store.head().await.unwrap().checkpoint;
+
+            let facts = json!({"checkpoint": early});
+            let left = record(EntryKind::CheckpointPublished, now(), About::grant(&grant), "left the house", facts);
+            store.commit(Transition::new(left)).await.unwrap();
+            for batch in 0..3 {
+                let event = |n: i32| {
+                    let says = format!("scaled payments/web-{batch}-{n}");
+                    record(EntryKind::AuditEvent, now(), About::grant(&grant), says, json!({"n": n}))
+                };
+                store.commit(Transition::batch((0..4).map(event).collect()).unwrap()).await.unwrap();
+            }
+            Self { folder, store, grant: id, early }
+        }
+
+        async fn honest() -> Self {
+            Self::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[1; 32]))).await
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("breakglass.db")
+        }
+
+        fn key() -> Vec<String> {
+            vec![Signer::from_seed("log.example.test", [7; 32]).unwrap().verifier_key().to_string()]
+        }
+
+        fn keep(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+
+        async fn verify(&self, against: &[PathBuf]) -> Said {
+            verify(&self.path(), &Self::key(), against).await
+        }
+
+        /// A hand on the file that the broker does not see.
+        async fn tamper(&self) -> SqliteConnection {
+            SqliteConnectOptions::new().filename(self.path()).connect().await.unwrap()
+        }
+
+        async fn replace(&self, first: i64, bytes: Vec<u8>) {
+            let mut hand = self.tamper().await;
+            let done = sqlx::query("UPDATE segments SET bytes = ? WHERE first = ?").bind(bytes).bind(first);
+            assert_eq!(done.execute(&mut hand).await.unwrap().rows_affected(), 1);
+        }
+
+        async fn bytes(&self, first: u64) -> Vec<u8> {
+            self.store.segment_of(first).await.unwrap().unwrap().bytes
+        }
+    }
+
+    #[tokio::test]
+    async fn an_honest_store_and_its_export_pass() {
+        let log = Log::honest().await;
+        let early = log.keep("early.txt", &log.early);
+        let said = log.verify(std::slice::from_ref(&early)).await;
+        assert_eq!(said.code, 0, "{}", said.text);
+        for words in ["integrity: whole", "approvals: 1 hold, 0 fail", "no hole", ISSUER] {
+            assert!(said.text.contains(words), "{words:?} is not in {}", said.text);
+        }
+        let key = Log::key()[0].parse().unwrap();
+        let bundle = export(&log.store, &key, log.grant).await.unwrap();
+        assert_eq!(bundle.entries.len(), 15, "filed, approved, published, and twelve actions");
+        let file = log.keep("grant.bgx", &bundle.to_json());
+        let said = verify(&file, &Log::key(), &[early]).await;
+        assert_eq!(said.code, 0, "{}", said.text);
+        assert!(said.text.contains("approvals: 1 hold") && said.text.contains("integrity: whole"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn a_flipped_byte_is_found_and_named() {
+        let log = Log::honest().await;
+        let mut bytes = log.bytes(7).await;
+        let at = bytes.len() - 20;
+        bytes[at] ^= 1;
+        log.replace(7, bytes).await;
+        let said = log.verify(&[]).await;
+        assert_eq!(said.code, 1, "{}", said.text);
+        assert!(said.text.contains("segment-damaged: the segment that begins at entry 7"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn a_cut_tail_shows_against_a_held_checkpoint() {
+        let log = Log::honest().await;
+        let held = log.keep("held.txt", &log.store.head().await.unwrap().checkpoint);
+        let mut hand = log.tamper().await;
+        sqlx::query("DELETE FROM segments WHERE first >= 2").execute(&mut hand).await.unwrap();
+        let cut = log.verify(&[]).await;
+        assert_eq!(cut.code, 1, "{}", cut.text);
+        assert!(cut.text.contains("cut-tail"), "{}", cut.text);
+        // A careful hand also puts an old checkpoint back: only what lies elsewhere tells.
+        sqlx::query("UPDATE ledger_head SET checkpoint = ?, size = 2")
+            .bind(&log.early)
+            .execute(&mut hand)
+            .await
+            .unwrap();
+        assert_eq!(log.verify(&[]).await.code, 0);
+        let said = log.verify(&[held]).await;
+        assert_eq!(said.code, 1, "{}", said.text);
+        assert!(said.text.contains("rollback") && said.text.contains("of size 15"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn reordered_segments_are_found_and_named() {
+        let log = Log::honest().await;
+        let (one, two) = (log.bytes(3).await, log.bytes(7).await);
+        log.replace(3, two).await;
+        log.replace(7, one).await;
+        let said = log.verify(&[]).await;
+        assert_eq!(said.code, 1, "{}", said.text);
+        assert!(said.text.contains("the row of the segment that begins at entry 3"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn reordered_entries_are_found_and_named_although_the_checksum_was_mended() {
+        let log = Log::honest().await;
+        let mut bytes = log.bytes(3).await;
+        let open = ledger::open(&bytes).unwrap();
+        let (one, two) = (open.payload(0).unwrap().to_vec(), open.payload(2).unwrap().to_vec());
+        assert_eq!(one.len(), two.len());
+        let body_at = HEADER_LEN + 32 * open.count() as usize;
+        let mut body = zstd::decode_all(&bytes[body_at..]).unwrap();
+        let place = |payload: &[u8]| body.windows(payload.len()).position(|found| found == payload).unwrap();
+        let (first, second) = (place(&one), place(&two));
+        body[first..first + one.len()].copy_from_slice(&two);
+        body[second..second + two.len()].copy_from_slice(&one);
+        bytes.truncate(body_at);
+        bytes.extend(zstd::encode_all(body.as_slice(), 3).unwrap());
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes[..24]);
+        crc.update(&bytes[28..]);
+        bytes[24..28].copy_from_slice(&crc.sum().to_be_bytes());
+        log.replace(3, bytes).await;
+        let said = log.verify(&[]).await;
+        assert_eq!(said.code, 1, "{}", said.text);
+        assert!(said.text.contains("entry-moved") && said.text.contains("at index 3"), "{}", said.text);
+        assert!(said.text.contains("what was entered at index 5"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn approvals_that_the_provider_did_not_sign_for_this_request_are_named() {
+        let own = SigningKey::from_bytes(&[1; 32]);
+        let made_up = Log::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[2; 32]))).await;
+        let other = Log::filled(|_| approval("approver", &"ab".repeat(32), &own)).await;
+        let themselves = Log::filled(|filed| approval("oncall", &filed.hash(), &own)).await;
+        for (log, why) in [
+            (made_up, "the provider's signed token does not hold"),
+            (other, "but the request that was filed has"),
+            (themselves, "the requester approved their own request"),
+        ] {
+            let said = log.verify(&[]).await;
+            assert_eq!(said.code, 1, "{}", said.text);
+            assert!(said.text.contains("approval: the approval in entry 1 does not hold"), "{}", said.text);
+            assert!(said.text.contains(why), "{}", said.text);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_altered_export_is_named() {
+        let log = Log::honest().await;
+        let key = Log::key()[0].parse().unwrap();
+        let bundle = export(&log.store, &key, log.grant).await.unwrap();
+        let file = log.keep("grant.bgx", &bundle.to_json().replacen("web-1-2", "web-1-3", 1));
+        let said = verify(&file, &Log::key(), &[]).await;
+        assert_eq!(said.code, 1, "{}", said.text);
+        assert!(said.text.contains("payload-altered"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn without_a_key_or_a_ledger_nothing_is_called_whole() {
+        let log = Log::honest().await;
+        let no_key = verify(&log.path(), &[], &[]).await;
+        assert_eq!(no_key.code, 2);
+        assert!(no_key.text.contains("--key"), "{}", no_key.text);
+        let other = Signer::from_seed("log.example.test", [8; 32]).unwrap().verifier_key().to_string();
+        assert_eq!(verify(&log.path(), &[other], &[]).await.code, 1);
+        let text = log.keep("notes.txt", "not a ledger");
+        assert_eq!(verify(&text, &Log::key(), &[]).await.code, 2);
+        assert_eq!(verify(&log.folder.path().join("gone.db"), &Log::key(), &[]).await.code, 2);
+        let empty = log.folder.path().join("other.db");
+        let options = SqliteConnectOptions::new().filename(&empty).create_if_missing(true);
+        let mut hand = options.connect().await.unwrap();
+        sqlx::query("CREATE TABLE t (x)").execute(&mut hand).await.unwrap();
+        let said = verify(&empty, &Log::key(), &[]).await;
+        assert_eq!(said.code, 2);
+        assert!(said.text.contains("not a broker's store"), "{}", said.text);
+    }
+
+    #[tokio::test]
+    async fn the_key_may_be_a_file_and_the_file_is_only_read() {
+        let log = Log::honest().await;
+        let key = log.keep("log.pub", &format!("{}\n", Log::key()[0]));
+        let path = log.path();
+        let before = log.store.head().await.unwrap();
+        let said = verify(&path, &[key.display().to_string()], &[]).await;
+        assert_eq!(said.code, 0, "{}", said.text);
+        assert_eq!(log.store.head().await.unwrap(), before, "the broker goes on as it was");
+    }
+}

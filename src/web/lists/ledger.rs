@@ -1,0 +1,211 @@
+//! Ledger: is the record whole? What the broker itself found, and how to find out without it.
+
+use super::chooser::{self, filter, names, set};
+use super::feed::target;
+use super::must_open;
+use crate::broker::verify::Checked;
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::transition::About;
+use crate::ids::GrantId;
+use crate::ledger::{SignedCheckpoint, VerifierKey};
+use crate::store::{EntryFilter, EntryLine, Head};
+use crate::web::csrf::Fields;
+use crate::web::pages::ledger::LedgerPage;
+use crate::web::pages::{Badge, Facts, Href, Look, Place, Shell, Table, Text, Words, count};
+use crate::web::{App, Error, Result, Signed, page as answer, shell};
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use http::header;
+
+const PAGE: u32 = 50;
+
+/// The filter of the list.
+#[derive(Debug, Default)]
+struct Asked {
+    kind: Option<EntryKind>,
+    team: Option<String>,
+    cluster: Option<String>,
+    grant: Option<GrantId>,
+    before: Option<u64>,
+}
+
+impl Asked {
+    fn read(raw: Option<String>) -> Self {
+        let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
+        Self {
+            kind: EntryKind::from_name(fields.get("kind")),
+            team: set(fields.get("team")),
+            cluster: set(fields.get("cluster")),
+            grant: fields.get("grant").parse().ok(),
+            before: fields.get("before").parse().ok(),
+        }
+    }
+
+    fn pairs(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("kind", self.kind.map(|kind| kind.name().to_owned())),
+            ("team", self.team.clone()),
+            ("cluster", self.cluster.clone()),
+            ("grant", self.grant.map(|grant| grant.to_string())),
+            ("before", self.before.map(|before| before.to_string())),
+        ]
+    }
+}
+
+/// `GET /ledger`.
+///
+/// # Errors
+/// Not a reader of the ledger, or the store's.
+pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery) -> Result<Response> {
+    must_open(&app, &signed, Place::Ledger)?;
+    let asked = Asked::read(raw);
+    let broker = &app.broker;
+    let listed = chooser::query(asked.pairs().into_iter().filter(|(name, _)| *name != "before"));
+    broker.note_read(&signed.person, format!("its list {listed}").trim_end(), About::default()).await?;
+    let shell = shell::shell(&app, &signed, "Ledger", Some(Place::Ledger)).await?;
+    let head = broker.store.head().await?;
+    let checked = broker.ledger_checked().await?;
+    let filter_of = EntryFilter {
+        kinds: asked.kind.into_iter().collect(),
+        team: asked.team.clone(),
+        cluster: asked.cluster.clone(),
+        grant: asked.grant,
+        before: asked.before,
+        limit: PAGE,
+        ..EntryFilter::default()
+    };
+    let lines = broker.store.entries(filter_of).await?;
+    let shown = lines.first().zip(lines.last()).map(|(first, last)| (first.index, last.index));
+    let next = (lines.len() == PAGE as usize).then(|| lines.last().map(|line| line.index)).flatten();
+    let key = broker.verifier_key().map_err(|error| Error::Internal(error.to_string()))?;
+    let (integrity, completeness) = verdicts(&shell, checked.as_ref());
+    let config = app.config();
+    let kinds = EntryKind::ALL.iter().map(|kind| (kind.name().to_owned(), kind.name().replace('-', " ")));
+    let view = LedgerPage {
+        headline: headline(checked.as_ref()),
+        integrity,
+        completeness,
+        facts: facts(&shell, &head, &key, checked.as_ref()),
+        checkpoint: Text::prose(&head.checkpoint),
+        verify: commands(&key, config.server.public_url.base()),
+        gaps: gaps(checked.as_ref()),
+        filters: vec![
+            filter("kind", "Kind", asked.kind.map(EntryKind::name), kinds),
+            filter("team", "Team", asked.team.as_deref(), names(config.teams.keys())),
+            filter("cluster", "Cluster", asked.cluster.as_deref(), names(config.clusters.keys())),
+        ],
+        entries: table(&shell, &lines),
+        pager: chooser::pager("/ledger", &asked.pairs(), shown, next),
+        shell,
+    };
+    answer(&view)
+}
+
+fn headline(checked: Option<&Checked>) -> Words {
+    match checked {
+        None => Words::say("The record has not been checked since this service started."),
+        Some(checked) if !checked.whole => Words::say("The record was altered. Do not rely on it."),
+        Some(checked) if checked.holes_total > 0 => {
+            Words::say("The record is unaltered. It knows of holes in itself.")
+        }
+        Some(_) => Words::say("The record is unaltered. It knows of no hole in itself."),
+    }
+}
+
+/// Two verdicts, each with what it does not say.
+fn verdicts(shell: &Shell, checked: Option<&Checked>) -> ((Badge, Words), (Badge, Words)) {
+    let Some(checked) = checked else {
+        let unknown = || (Badge::new(Look::Info, "not checked yet"), Words::say("The first check runs at the start of the service."));
+        return (unknown(), unknown());
+    };
+    let integrity = if checked.whole {
+        let words = Words::say(format!(
+            "Every one of the first {} entries is what was signed, and {} approval{} by the sign-in provider; the \
+             broker itself checked this ",
+            checked.size,
+            checked.approvals,
+            if checked.approvals == 1 { " holds, signed" } else { "s hold, each signed" },
+        ))
+        .at(shell.when(checked.at))
+        .and(". A cut tail or a rewritten log shows only against a checkpoint that you hold.");
+        (Badge::new(Look::Done, "unaltered"), words)
+    } else {
+        let words = Words::say("The broker's own check found, ")
+            .at(shell.when(checked.at))
+            .and(format!(": {}", checked.problems.join(" · ")));
+        (Badge::new(Look::Late, "altered"), words)
+    };
+    let completeness = if checked.holes_total == 0 && checked.silent.is_empty() {
+        let words = "No lost batch, no unreadable payload and no silent audit was noticed. That does not prove that every \
+                     event arrived: only the API servers' own counters and logs can.";
+        (Badge::new(Look::Done, "no hole known"), Words::say(words))
+    } else {
+        let silent = if checked.silent.is_empty() {
+            String::new()
+        } else {
+            format!(" Audit is silent now on {}.", checked.silent.join(", "))
+        };
+        let words = format!("{} may be missing something, or say so of a time.{silent}", count(
+            usize::try_from(checked.holes_total).unwrap_or(usize::MAX), "entry says that the record", "entries say that the record"));
+        (Badge::new(Look::Late, "holes known"), Words::say(words))
+    };
+    (integrity, completeness)
+}
+
+fn gaps(checked: Option<&Checked>) -> Vec<Words> {
+    let holes = checked.map(|checked| checked.holes.as_slice()).unwrap_or_default();
+    let link = |index: &u64| Words::default().link(Href::path(format!("/ledger/entries/{index}")), format!("entry {index}"));
+    holes.iter().map(link).collect()
+}
+
+fn facts(shell: &Shell, head: &Head, key: &VerifierKey, checked: Option<&Checked>) -> Facts {
+    let root = SignedCheckpoint::parse(&head.checkpoint)
+        .map_or_else(|error| error.to_string(), |note| BASE64.encode(note.checkpoint().root));
+    Facts::default()
+        .with("Size", Words::say(count(usize::try_from(head.size).unwrap_or(usize::MAX), "entry", "entries")))
+        .with("Head", Words::default().code(root))
+        .with("Signed", Words::default().at(shell.when(head.at)))
+        .with("Public key", Words::default().code(key.to_string()))
+        .with("Checked by the broker", match checked {
+            Some(checked) => Words::say(format!("{} entries ", checked.size)).at(shell.when(checked.at)),
+            None => Words::say("not yet"),
+        })
+        .with(
+            "Copies of checkpoints",
+            Words::say("in each pull request, and at ").link(Href::path("/log/checkpoint"), "/log/checkpoint"),
+        )
+}
+
+/// The lines that check it without this service. The key must come from elsewhere to prove anything.
+fn commands(key: &VerifierKey, base: &str) -> Vec<Text> {
+    vec![
+        Text::prose(format!("breakglass verify --key '{key}' breakglass.db")),
+        Text::prose(format!("breakglass verify --key '{key}' --against checkpoint.txt grant.bgx")),
+        Text::prose(format!("curl {base}/log/checkpoint > checkpoint.txt   # keep it elsewhere")),
+    ]
+}
+
+fn table(shell: &Shell, lines: &[EntryLine]) -> Table {
+    let mut table = Table::new("Entries", &["#Entry", "When", "Kind", "What"], "Nothing matches this filter.");
+    for line in lines {
+        let number = Words::default().link(Href::path(format!("/ledger/entries/{}", line.index)), line.index.to_string());
+        let what = match target(&line.about) {
+            Some((href, name)) => Words::say(&line.sentence).and(" · ").link(Href::path(href), name),
+            None => Words::say(&line.sentence),
+        };
+        let badge = super::feed::badge(line.kind);
+        let look = (badge.look == Look::Late).then_some(Look::Late);
+        table = table.row(look, vec![number, Words::default().at(shell.when(line.at).clock()), Words::default().badge(badge), what]);
+    }
+    table
+}
+
+/// `GET /log/checkpoint`: the newest signed checkpoint, for whoever keeps copies.
+///
+/// # Errors
+/// The store's.
+pub async fn checkpoint(State(app): State<App>, _signed: Signed) -> Result<Response> {
+    let head = app.broker.store.head().await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], head.checkpoint).into_response())
+}
