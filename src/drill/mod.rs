@@ -29,7 +29,9 @@ use crate::config::{Config, Env, command};
 use crate::ledger::{Signer, VerifierKey};
 use failure::Failure;
 use options::{Target, World};
+use std::time::Duration;
 use visitor::Visitor;
+use wait::until;
 
 /// Runs a drill and prints its lines; whether nothing failed.
 ///
@@ -66,11 +68,17 @@ fn public_key(options: &Options, config: &Config) -> Result<VerifierKey, Failure
     }
 }
 
+/// How long a broker that is just being started may take.
+const STARTED: Duration = Duration::from_secs(60);
+
 /// The broker says that it is ready.
 async fn ready(visitor: &mut Visitor) -> Result<((), String), Failure> {
-    let answer = visitor.open("/readyz").await?;
-    if answer.status == 200 {
-        return Ok(((), String::from_utf8_lossy(&answer.body).into_owned()));
-    }
-    Err(answer.failure())
+    let said = until("the broker", STARTED, async || {
+        Ok(match visitor.open("/readyz").await {
+            Ok(answer) if answer.status == 200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
+            Ok(answer) => Err(answer.failure().to_string()),
+            Err(failure) => Err(failure.to_string()),
+        })
+    });
+    Ok(((), format!("it says: {}", said.await?.trim())))
 }
