@@ -111,8 +111,8 @@ impl Error {
         }
     }
 
-    fn page(&self, shell: Shell, path: &str, id: &str) -> std::result::Result<String, askama::Error> {
-        let back = Href::new(back(path)).unwrap_or_else(|| Href::path("/"));
+    fn page(&self, shell: Shell, back: &str, id: &str) -> std::result::Result<String, askama::Error> {
+        let back = Href::new(back).unwrap_or_else(|| Href::path("/"));
         match self {
             Self::SignedOut => SignedOutPage {
                 shell,
@@ -142,6 +142,10 @@ impl Error {
         }
     }
 }
+
+/// Where an error page leads back to, when its own address does not say.
+#[derive(Debug, Clone)]
+pub struct Back(pub String);
 
 /// The page a person came from: the thing itself without the verb after it.
 fn back(path: &str) -> String {
@@ -188,7 +192,15 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
         .and_then(|value| value.to_str().ok())
         .is_none_or(|accept| accept.contains("text/html") || accept.contains("*/*"));
     let mut response = next.run(request).await;
-    let Some(error) = response.extensions_mut().remove::<Error>() else { return response };
+    let error = match response.extensions_mut().remove::<Error>() {
+        Some(error) => error,
+        None if response.status() == StatusCode::GATEWAY_TIMEOUT => Error::Unavailable {
+            what: "It took too long.".to_owned(),
+            detail: "no answer within the time a page may take".to_owned(),
+        },
+        None => return response,
+    };
+    let back = response.extensions_mut().remove::<Back>().map_or_else(|| back(&path), |back| back.0);
     match &error {
         Error::Internal(detail) => tracing::error!(request = %id.0, path, detail, "a request failed"),
         Error::Unavailable { .. } => tracing::warn!(request = %id.0, path, %error, "an outside party is not available"),
@@ -214,7 +226,7 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
         None => None,
     }
     .unwrap_or_else(|| shell::bare(&app, title, tz));
-    match error.page(shell, &path, &id.0) {
+    match error.page(shell, &back, &id.0) {
         Ok(page) => (error.status(), Html(page)).into_response(),
         Err(failure) => {
             tracing::error!(request = %id.0, %failure, "the error page could not be written");

@@ -16,7 +16,7 @@ use crate::ids::GrantId;
 use crate::store::EntryFilter;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
-use axum::response::{IntoResponse, Redirect};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::TimeDelta;
 
@@ -274,8 +274,8 @@ fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
     }
 }
 
-fn to(grant: &Grant) -> Result {
-    Ok(Redirect::to(&format!("/grants/{}", grant.id)).into_response())
+fn to(grant: &Grant) -> Response {
+    Redirect::to(&format!("/grants/{}", grant.id)).into_response()
 }
 
 async fn done(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
@@ -284,13 +284,13 @@ async fn done(State(app): State<App>, Path(id): Path<String>, posted: Posted) ->
         return Err(Error::Forbidden("Only whoever holds this access can say that they are done.".into()));
     }
     app.broker.end_by(grant.id, &posted.signed.person, "").await?;
-    to(&grant)
+    Ok(to(&grant))
 }
 
 async fn end(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
     app.broker.end_by(grant.id, &posted.signed.person, posted.fields.get("reason")).await?;
-    to(&grant)
+    Ok(to(&grant))
 }
 
 async fn shorten(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
@@ -298,5 +298,5 @@ async fn shorten(State(app): State<App>, Path(id): Path<String>, posted: Posted)
     let seconds = seconds_of(posted.fields.get("minutes")).ok_or_else(|| Error::Bad("choose what is left".into()))?;
     let ends_at = app.broker.now() + TimeDelta::seconds(i64::from(seconds));
     app.broker.shorten(grant.id, &posted.signed.person, ends_at).await?;
-    to(&grant)
+    Ok(to(&grant))
 }

@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, mpsc};
 /// Another replica may have received what changed: the store is asked this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After this the browser connects anew, and is asked again who it is.
-const LASTS: Duration = Duration::from_secs(5 * 60);
+const LASTS: Duration = Duration::from_mins(5);
 /// Pieces that may wait for a slow reader before they wait for it.
 const ROOM: usize = 8;
 
@@ -62,7 +62,7 @@ async fn tell(app: &App, signed: &Signed, id: GrantId, began: GrantState, asked:
     loop {
         let grant = app.broker.grant(id).await?;
         let rows = app.broker.store.actions(id).await?;
-        let now = (grant.version, rows.len());
+        let now = (grant.version, rows.len(), is_audit_heard(app, &grant.cluster));
         if known != Some(now) {
             known = Some(now);
             let surroundings = shell::bare(app, "", signed.tz);
@@ -84,6 +84,13 @@ async fn tell(app: &App, signed: &Signed, id: GrantId, began: GrantState, asked:
         }
         wait(&mut changed, id).await;
     }
+}
+
+/// Audit events of the cluster arrive: the page says so, and says when they no longer do.
+fn is_audit_heard(app: &App, cluster: &str) -> bool {
+    let alarm_after = app.config().clusters.get(cluster).map(|cluster| cluster.canary.alarm_after.delta());
+    let arrived_at = app.broker.audit_arrived_at(cluster);
+    arrived_at.zip(alarm_after).is_some_and(|(at, after)| app.broker.now() - at < after)
 }
 
 async fn wait(changed: &mut broadcast::Receiver<Changed>, id: GrantId) {

@@ -9,6 +9,8 @@ mod follow_ups;
 mod grants;
 mod headers;
 mod health;
+pub mod hooks;
+pub mod lists;
 mod live;
 pub mod pages;
 mod refused;
@@ -34,7 +36,7 @@ pub use state::App;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::{BoxError, Router};
+use axum::Router;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -56,6 +58,7 @@ pub fn router(app: App) -> std::result::Result<Router, axum::http::header::Inval
         .merge(reveal::routes())
         .merge(follow_ups::routes())
         .merge(zone::routes())
+        .merge(lists::routes())
         .fallback(|| async { Error::NotFound })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::GATEWAY_TIMEOUT, FIRST_BYTE))
@@ -66,6 +69,7 @@ pub fn router(app: App) -> std::result::Result<Router, axum::http::header::Inval
         .merge(people)
         .merge(files::routes())
         .merge(health::routes())
+        .merge(hooks::routes())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(headers, headers::add))
         .layer(from_fn(trace::trace))

@@ -76,19 +76,16 @@ pub async fn serve(
         live.cancel();
         stopping.graceful_shutdown(Some(GRACE));
     });
-    let served = match &config.server.tls {
-        Some(tls) => {
-            let keys = rustls_of(&tls.cert_file, &tls.key_file).await?;
-            let watch = tokio::spawn(reload(keys.clone(), tls.cert_file.clone(), tls.key_file.clone()));
-            tracing::info!(%at, "listening, encrypted");
-            let served = axum_server::bind_rustls(at, keys).handle(handle).serve(service).await;
-            watch.abort();
-            served
-        }
-        None => {
-            tracing::info!(%at, "listening, plain");
-            axum_server::bind(at).handle(handle).serve(service).await
-        }
+    let served = if let Some(tls) = &config.server.tls {
+        let keys = rustls_of(&tls.cert_file, &tls.key_file).await?;
+        let watch = tokio::spawn(reload(keys.clone(), tls.cert_file.clone(), tls.key_file.clone()));
+        tracing::info!(%at, "listening, encrypted");
+        let served = axum_server::bind_rustls(at, keys).handle(handle).serve(service).await;
+        watch.abort();
+        served
+    } else {
+        tracing::info!(%at, "listening, plain");
+        axum_server::bind(at).handle(handle).serve(service).await
     };
     stopper.abort();
     served.map_err(|source| ServeError::Listen { at, source })

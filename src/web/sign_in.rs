@@ -5,7 +5,7 @@
 //! before the answer is looked at, so that each is used once.
 
 use super::csrf::Posted;
-use super::error::Result;
+use super::error::{Back, Result};
 use super::pages::plain::{SignInRefusal, SignInRefusedPage, SignedOutPage};
 use super::pages::step_up::StepUpPage;
 use super::pages::{Href, Text};
@@ -215,7 +215,11 @@ async fn finish(
             proof: proof(app, flow, signed_in)?,
             request_hash: hash,
         };
-        app.broker.approve(request, approving).await?;
+        if let Err(error) = app.broker.approve(request, approving).await {
+            let mut response = Error::from(error).into_response();
+            response.extensions_mut().insert(Back(back));
+            return Ok(response);
+        }
     }
     Ok(Redirect::to(&back).into_response())
 }
@@ -290,7 +294,7 @@ async fn sign_out(State(app): State<App>, posted: Posted) -> Result {
 }
 
 async fn signed_out(State(app): State<App>, headers: HeaderMap) -> Result {
-    signed_out_page(&app, &headers, "/", Some("You are signed out, here and at your provider.".into()), StatusCode::OK)
+    signed_out_page(&app, &headers, "/", Some("You signed out.".into()), StatusCode::OK)
 }
 
 /// What somebody sees who is not signed in.
