@@ -2,9 +2,10 @@
 
 mod start;
 
-use breakglass::{config, drill};
+use breakglass::{config, drill, verify};
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Lends time-boxed access to Kubernetes in an emergency, records what is done with it, and brings
 /// git up to date afterwards.
@@ -33,6 +34,17 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Check a store or an export: nothing altered, nothing missing. Offline, with the log's public key.
+    Verify {
+        /// A SQLite store, or an exported grant (.bgx).
+        path: PathBuf,
+        /// The log's public key (name+hash+base64), or a file that holds it; may be given several times.
+        #[arg(long)]
+        key: Vec<String>,
+        /// A checkpoint held elsewhere (a pull request's, a mail's), in a file.
+        #[arg(long)]
+        against: Vec<PathBuf>,
+    },
     /// Print what has to be applied to a cluster: namespaces, roles and admission policies.
     Manifests {
         /// The configuration.
@@ -62,6 +74,7 @@ fn main() -> ExitCode {
             audit_policy,
         } => config::command::manifests(&file, cluster.as_deref(), audit_policy),
         Command::Drill(options) => return drilled(&options),
+        Command::Verify { path, key, against } => return verified(&path, &key, &against),
     };
     match said {
         Ok(text) => {
@@ -87,4 +100,18 @@ fn drilled(options: &drill::Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// 0 nothing altered, 1 something altered or missing, 2 it could not be checked.
+fn verified(path: &Path, keys: &[String], against: &[PathBuf]) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the runtime did not start: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let said = runtime.block_on(verify::verify(path, keys, against));
+    print!("{}", said.text);
+    ExitCode::from(said.code)
 }
