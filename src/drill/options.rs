@@ -12,7 +12,7 @@ pub struct Options {
     /// The broker's configuration.
     #[arg(long)]
     pub config: PathBuf,
-    /// The profile to drill; the first in the configuration when left out.
+    /// The profile to drill; the first for namespaces that one approval is enough for when left out.
     #[arg(long)]
     pub profile: Option<String>,
     /// The cluster; the profile's first when left out.
@@ -40,6 +40,9 @@ pub struct Options {
     /// The demo sign-in's account of the requester.
     #[arg(long, default_value = "oncall")]
     pub requester: String,
+    /// A second account of the requester at the demo sign-in, one that could approve for others.
+    #[arg(long, default_value = "oncall-lead")]
+    pub second_account: String,
     /// The demo sign-in's account of the approver.
     #[arg(long, default_value = "approver")]
     pub approver: String,
@@ -80,11 +83,15 @@ impl Target {
         let named = options.profile.as_ref().map(|name| {
             config.profiles.get(name).ok_or_else(|| Failure::Missing(format!("there is no profile {name}")))
         });
-        let first = config.profiles.values().find(|profile| !profile.namespaces.is_empty());
+        let first = config.profiles.values().find(|profile| !profile.namespaces.is_empty() && profile.approvals == 1);
         let profile = match named {
             Some(named) => named?,
-            None => first.ok_or_else(|| Failure::Missing("no profile is for namespaces: a drill needs one".into()))?,
+            None => first.ok_or_else(|| Failure::Missing("no profile is for namespaces with one approval: a drill needs one".into()))?,
         };
+        if profile.approvals != 1 {
+            let words = format!("the profile {} needs {} approvals: a drill gives one", profile.name, profile.approvals);
+            return Err(Failure::Missing(words));
+        }
         let cluster = options.cluster.clone().or_else(|| profile.clusters.first().cloned());
         let namespace = options.namespace.clone().or_else(|| {
             let exact = profile.namespaces.iter().map(ToString::to_string);

@@ -41,19 +41,19 @@ pub(super) async fn file(requester: &mut Visitor, target: &Target) -> Result<(Re
     Ok((id, format!("{} ({} in {} on {})", page.headline(), target.profile, target.namespace, target.cluster)))
 }
 
-/// Tries to approve as the requester, past the missing button: the answer must be a no and the
+/// Tries to approve as the requester, by whichever account, past the missing button: the answer must be a no and the
 /// request must stand as before.
 pub(super) async fn approve_own(requester: &mut Visitor, id: RequestId) -> Result<((), String), Failure> {
     let path = format!("/requests/{id}");
     let action = format!("{path}/approve");
     let page = requester.open(&path).await?.good()?;
     if page.form(&action).is_some() {
-        return Err(Failure::Wrong("the requester is offered to approve the own request".into()));
+        return Err(Failure::Wrong("the requester is offered to approve".into()));
     }
     let hash = page.by_id("request-hash").map(|(_, inside)| inside.text());
     let hash = hash.ok_or_else(|| Failure::Missing("the page shows no hash".into()))?;
     let minutes = super::options::SHORTEST.to_string();
-    let forged = Form { action, fields: tokens(&page), buttons: vec![] }.with("hash", &hash).with("minutes", &minutes);
+    let forged = Form { action, fields: token(&page), buttons: vec![] }.with("hash", &hash).with("minutes", &minutes);
     let answer = requester.send(&forged).await?;
     let said = answer.page();
     let state = requester.open(&path).await?.good()?.state("request-state");
@@ -67,8 +67,8 @@ pub(super) async fn approve_own(requester: &mut Visitor, id: RequestId) -> Resul
     Ok(((), format!("refused with {}: {words}", answer.status)))
 }
 
-/// The hidden fields that every form of the page carries.
-fn tokens(page: &Page) -> Vec<(String, String)> {
+/// The hidden field that every form of the page carries.
+fn token(page: &Page) -> Vec<(String, String)> {
     let forms = page.forms().into_iter();
     forms.flat_map(|form| form.fields).filter(|(name, _)| name == "csrf").take(1).collect()
 }

@@ -29,6 +29,7 @@ pub(super) struct Course<'a> {
     kubectl: PathBuf,
     score: Score,
     requester: Visitor,
+    second_account: Visitor,
     approver: Visitor,
     compliance: Visitor,
     request: Option<RequestId>,
@@ -51,6 +52,7 @@ impl<'a> Course<'a> {
         let person = |button: &str| Visitor::new(http.clone(), broker, provider, button);
         Ok(Self {
             requester: person(&options.requester),
+            second_account: person(&options.second_account),
             approver: person(&options.approver),
             compliance: person(&options.compliance),
             kubectl: kubectl::find(options.kubectl.as_deref())?,
@@ -81,14 +83,21 @@ impl<'a> Course<'a> {
 
     /// Stops at the first stage that the next ones cannot do without.
     async fn emergency(&mut self) -> Option<()> {
-        let Self { score, requester, approver, compliance, target, .. } = self;
+        let Self { score, requester, second_account, approver, compliance, target, .. } = self;
         score.stage("broker ready", super::ready(requester)).await?;
         for (who, visitor) in [("requester", &mut *requester), ("approver", approver), ("compliance", compliance)] {
             score.stage(&format!("{who} signed in"), async { Ok(((), visitor.sign_in().await?)) }).await?;
         }
         let request = score.stage("request filed", request::file(requester, target)).await?;
         self.request = Some(request);
-        score.stage("self-approval refused", request::approve_own(requester, request)).await;
+        score.stage("own approval refused", request::approve_own(requester, request)).await;
+        score
+            .stage("own second account refused", async {
+                let name = second_account.sign_in().await?;
+                let ((), words) = request::approve_own(second_account, request).await?;
+                Ok(((), format!("signed in as {name}; {words}")))
+            })
+            .await;
         let grant = score.stage("approved by somebody else", request::approve(approver, request)).await?;
         self.grant = Some(grant);
         score.stage("access laid out", grant::ready(requester, grant)).await?;
