@@ -1,5 +1,7 @@
 //! The command line.
 
+mod start;
+
 use breakglass::config;
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -15,6 +17,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the service.
+    Serve {
+        /// The configuration.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Check a configuration and list everything that is wrong with it.
     Check {
         /// The configuration.
@@ -40,6 +48,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let said = match Arguments::parse().command {
+        Command::Serve { config } => start::serve(&config).map(|()| String::new()),
         Command::Check {
             file,
             without_secrets,

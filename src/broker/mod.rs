@@ -17,6 +17,7 @@ pub mod record;
 pub mod request;
 pub mod reveal;
 pub mod review;
+pub mod session;
 pub mod start;
 pub mod verify;
 

@@ -1,10 +1,9 @@
 // The demo: the test world, kept over restarts, with the broker in front of it.
 //   node tests/world/demo.mjs --dir DIR [--fresh] [--drill]
 
-import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { binary, startBroker } from './broker.mjs';
-import { attend, startWorld } from './world.mjs';
+import { attend, claim, startWorld } from './world.mjs';
 
 const args = process.argv.slice(2);
 const dir = resolve(args[args.indexOf('--dir') + 1]);
@@ -12,7 +11,7 @@ if (!args.includes('--dir')) {
   console.error('usage: node demo.mjs --dir DIR [--fresh] [--drill]');
   process.exit(2);
 }
-if (args.includes('--fresh')) rmSync(dir, { recursive: true, force: true });
+claim(dir, { fresh: args.includes('--fresh') });
 const begun = Date.now();
 const say = (text) => console.log(`  ${((Date.now() - begun) / 1000).toFixed(1).padStart(6)} s  ${text}`);
 

@@ -34,6 +34,27 @@ function kept(path, make) {
   return JSON.parse(readFileSync(path, 'utf8'));
 }
 
+/**
+ * Makes sure that one process alone keeps the world in `dir`, and empties it where `fresh`. Two of them would
+ * write into one another's data.
+ */
+export function claim(dir, { fresh = false } = {}) {
+  const lock = join(resolve(dir), 'lock');
+  const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0;
+  if (holder && holder !== process.pid) {
+    let alive = true;
+    try {
+      process.kill(holder, 0);
+    } catch (error) {
+      alive = error.code === 'EPERM';
+    }
+    if (alive) throw new Error(`process ${holder} keeps the world in ${dir}: end it first, or name another folder (or, if that process is something else, delete ${lock})`);
+  }
+  if (fresh) rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  writeWhole(lock, String(process.pid));
+}
+
 /** The files under `dir`, by their path from it. */
 function filesUnder(dir) {
   return Object.fromEntries(readdirSync(dir, { recursive: true, withFileTypes: true }).filter((one) => one.isFile())
@@ -61,7 +82,7 @@ async function brokerKubeconfig(cluster, path) {
  */
 export async function startWorld({ dir, change, worldOnly = false, apiFlags = [], say = () => {} }) {
   dir = resolve(dir);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  claim(dir);
   const keptPorts = existsSync(join(dir, 'ports.json')) ? JSON.parse(readFileSync(join(dir, 'ports.json'), 'utf8')) : {};
   const ports = {};
   for (const part of ['tap', 'signIn', 'forge', 'mail', 'broker', 'control']) ports[part] = await freePort(keptPorts[part]);
@@ -78,6 +99,7 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
   };
   const stop = async () => {
     for (const one of stops.splice(0)) await one().catch((error) => say(`stopping: ${error.message}`));
+    rmSync(join(dir, 'lock'), { force: true });
   };
 
   try {
@@ -193,8 +215,8 @@ export async function attend(world, command, ready = () => {}) {
     if (runner) setInterval(() => { if (process.ppid !== runner) resolve(130); }, 500).unref();
   });
   try {
-    const child = command && await Child.start(command);
     await ready();
+    const child = command && await Child.start(command);
     status = await (child ? Promise.race([child.exit, told]) : told);
     await child?.killAll();
   } finally {
@@ -227,7 +249,7 @@ if (process.argv[1] && import.meta.url === `file://${resolve(process.argv[1])}`)
     console.error('usage: node world.mjs --dir DIR [--fresh] [--world-only] [--run COMMAND ARGUMENT...]');
     process.exit(2);
   }
-  if (args.includes('--fresh')) rmSync(dir, { recursive: true, force: true });
+  claim(dir, { fresh: args.includes('--fresh') });
   const begun = Date.now();
   const world = await startWorld({
     dir,

@@ -1,0 +1,139 @@
+//! `breakglass serve`: the one place that names concrete adapters.
+
+use breakglass::broker::Broker;
+use breakglass::clock::{Clock, SystemClock};
+use breakglass::cluster::{Cluster, KubeCluster};
+use breakglass::config::{self, Config, Env, ForgeCredentials, Store as StoreConfig};
+use breakglass::forge::{self, github::GitHub};
+use breakglass::identity::{self, OpenIdConnect};
+use breakglass::ledger::Signer;
+use breakglass::notify::Channels;
+use breakglass::store::sqlite::SqliteStore;
+use breakglass::web;
+use breakglass::worker;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, in words.
+pub fn serve(path: &Path) -> Result<(), String> {
+    let config = Config::load(path, &Env::of_process()).map_err(|problems| config::command::report(&problems))?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("BREAKGLASS_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,breakglass=info")),
+        )
+        .init();
+    // One provider in the whole tree: a second one panics at run time.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "the TLS provider was installed before".to_owned())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    let config = Arc::new(config);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let signer = Arc::new(
+        Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose())
+            .map_err(|error| format!("ledger.signing_key: {error}"))?,
+    );
+    let StoreConfig::Sqlite(path) = &config.store else {
+        return Err("store: this version keeps its store in SQLite only; PostgreSQL follows".to_owned());
+    };
+    let store = SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&signer)).await.map_err(words)?;
+    let mut clusters: BTreeMap<String, Arc<dyn Cluster>> = BTreeMap::new();
+    for (name, cluster) in &config.clusters {
+        let connected = KubeCluster::connect(name, cluster).await.map_err(|error| format!("clusters.{name}: {error}"))?;
+        clusters.insert(name.clone(), Arc::new(connected));
+    }
+    let broker = Arc::new(Broker {
+        store: Arc::new(store),
+        clock: Arc::clone(&clock),
+        clusters,
+        forge: Arc::new(GitHub::new(forge_settings(&config)?).map_err(words)?),
+        notifier: Arc::new(Channels::new(&config)?),
+        poke: Arc::default(),
+        changed: tokio::sync::broadcast::Sender::new(1024),
+        unwritten_ends: std::sync::Mutex::default(),
+        audit: breakglass::broker::record::AuditState::default(),
+        watches: worker::watch::Watches::default(),
+        config: Arc::clone(&config),
+    });
+    broker.enter_policy().await.map_err(words)?;
+    let identity = Arc::new(OpenIdConnect::new(identity_settings(&config)?).map_err(words)?);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    worker::start(&broker, &tasks, &stop);
+    let app = web::App::new(Arc::clone(&broker), identity);
+    let served = web::serve(app, &config, signalled()).await.map_err(words);
+    stop.cancel();
+    tasks.close();
+    // Whatever does not finish is in the outbox and done by the next start.
+    if tokio::time::timeout(Duration::from_secs(8), tasks.wait()).await.is_err() {
+        tracing::warn!("some loops did not stop in time");
+    }
+    served
+}
+
+fn identity_settings(config: &Config) -> Result<identity::Settings, String> {
+    let sign_in = &config.sign_in;
+    Ok(identity::Settings {
+        issuer: sign_in.issuer.as_written().to_owned(),
+        client_id: sign_in.client_id.clone(),
+        client_secret: identity::Secret::new(sign_in.client_secret.expose()),
+        redirect_url: format!("{}/sign-in/callback", config.server.public_url.base()),
+        scopes: sign_in.scopes.iter().filter(|scope| *scope != "openid").cloned().collect(),
+        person_claim: sign_in.person_claim.clone(),
+        groups_claim: sign_in.groups_claim.clone(),
+        forge_login_claim: sign_in.forge_login_claim.clone(),
+        extra_ca_pem: sign_in.extra_ca_file.as_deref().map(read).transpose()?,
+        acr_values: Some(sign_in.acr_values.clone()).filter(|values| !values.is_empty()),
+    })
+}
+
+fn forge_settings(config: &Config) -> Result<forge::Settings, String> {
+    if config.forge.extra_ca_file.is_some() {
+        return Err("forge.extra_ca_file: this version trusts the public certificate authorities only".to_owned());
+    }
+    let auth = match &config.forge.credentials {
+        ForgeCredentials::Token(token) => forge::Auth::Token(forge::Secret::new(token.expose())),
+        ForgeCredentials::App(app) => forge::Auth::App {
+            app_id: app.id,
+            private_key: forge::Secret::new(app.private_key.expose()),
+            installation_id: None,
+        },
+    };
+    Ok(forge::Settings::new(config.forge.api_url.base(), auth))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+fn words(error: impl std::error::Error) -> String {
+    worker::jobs::chain(&error)
+}
+
+/// Ctrl-C or SIGTERM.
+async fn signalled() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

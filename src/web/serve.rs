@@ -1,0 +1,238 @@
+//! Listening: TLS by files that are read again when they change, or plain; who is believed about
+//! where a request came from; going away without cutting anybody off.
+
+use super::{App, router};
+use crate::config::{Cidr, Config};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How often the certificate's files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long running requests may take after the service was told to stop.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Why the service cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The certificate or its key cannot be used.
+    #[error("the certificate {} with the key {} cannot be used: {source}", cert.display(), key.display())]
+    Certificate {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The address cannot be listened on, or listening failed.
+    #[error("listening on {at} failed: {source}")]
+    Listen {
+        /// The address.
+        at: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A setting cannot stand in a header.
+    #[error("sign_in.issuer cannot stand in a header: {0}")]
+    Header(#[from] axum::http::header::InvalidHeaderValue),
+}
+
+/// Where a request came from, as far as it can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client(pub IpAddr);
+
+/// Serves until `stop` comes, then lets running requests finish.
+///
+/// # Errors
+/// The certificate cannot be used, or the address cannot be listened on.
+pub async fn serve(
+    app: App,
+    config: &Config,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let at = config.server.listen.address();
+    let guard = Guard {
+        trusted: config.server.trusted_proxies.clone().into(),
+        // Behind a proxy that ends the encryption, nobody else is answered: they would speak in the clear.
+        only_proxies: config.server.tls.is_none() && !config.server.trusted_proxies.is_empty(),
+    };
+    let service = router(app.clone())?
+        .layer(from_fn_with_state(guard, admit))
+        .into_make_service_with_connect_info::<SocketAddr>();
+    let handle = Handle::new();
+    let stopping = handle.clone();
+    let live = app.stop.clone();
+    let stopper = tokio::spawn(async move {
+        stop.await;
+        // Live pages never end by themselves; browsers come back by themselves.
+        live.cancel();
+        stopping.graceful_shutdown(Some(GRACE));
+    });
+    let served = if let Some(tls) = &config.server.tls {
+        let keys = rustls_of(&tls.cert_file, &tls.key_file).await?;
+        let watch = tokio::spawn(reload(keys.clone(), tls.cert_file.clone(), tls.key_file.clone()));
+        tracing::info!(%at, "listening, encrypted");
+        let served = axum_server::bind_rustls(at, keys).handle(handle).serve(service).await;
+        watch.abort();
+        served
+    } else {
+        tracing::info!(%at, "listening, plain");
+        axum_server::bind(at).handle(handle).serve(service).await
+    };
+    stopper.abort();
+    served.map_err(|source| ServeError::Listen { at, source })
+}
+
+async fn rustls_of(cert: &Path, key: &Path) -> Result<RustlsConfig, ServeError> {
+    // The same cryptography as everywhere else here; a second call finds it set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    RustlsConfig::from_pem_file(cert, key).await.map_err(|source| ServeError::Certificate {
+        cert: cert.to_owned(),
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// Reads the files again when they changed; half-written ones are tried again and the old ones stay.
+async fn reload(keys: RustlsConfig, cert: PathBuf, key: PathBuf) {
+    let mut known = (changed_at(&cert).await, changed_at(&key).await);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = (changed_at(&cert).await, changed_at(&key).await);
+        if now == known {
+            continue;
+        }
+        match keys.reload_from_pem_file(&cert, &key).await {
+            Ok(()) => {
+                known = now;
+                tracing::info!(cert = %cert.display(), "the certificate was read again");
+            }
+            Err(error) => tracing::error!(cert = %cert.display(), %error, "the new certificate cannot be used; the old one stays"),
+        }
+    }
+}
+
+async fn changed_at(file: &Path) -> Option<SystemTime> {
+    tokio::fs::metadata(file).await.ok()?.modified().ok()
+}
+
+#[derive(Clone)]
+struct Guard {
+    trusted: Arc<[Cidr]>,
+    only_proxies: bool,
+}
+
+impl Guard {
+    fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.trusted.iter().any(|network| network.contains(ip))
+    }
+
+    /// The nearest address that is no trusted proxy. Whatever stands left of it in the header was
+    /// written by somebody who is not believed.
+    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.trusts(peer) {
+            return peer;
+        }
+        let told: Vec<&str> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .collect();
+        let mut nearest = peer;
+        for hop in told.into_iter().rev() {
+            let Ok(ip) = hop.trim().parse::<IpAddr>() else { break };
+            nearest = ip.to_canonical();
+            if !self.trusts(nearest) {
+                break;
+            }
+        }
+        nearest
+    }
+
+    fn is_admitted(&self, peer: IpAddr, headers: &HeaderMap, path: &str) -> bool {
+        // Probes come from the node itself and learn nothing.
+        if !self.only_proxies || matches!(path, "/healthz" | "/readyz") {
+            return true;
+        }
+        let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        self.trusts(peer) && proto.is_none_or(|proto| proto.eq_ignore_ascii_case("https"))
+    }
+}
+
+async fn admit(
+    State(guard): State<Guard>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let ip = peer.ip().to_canonical();
+    if !guard.is_admitted(ip, request.headers(), request.uri().path()) {
+        let why = "This service answers only through its configured proxy, and only what came encrypted.\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let client = Client(guard.client(ip, request.headers()));
+    request.extensions_mut().insert(client);
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(networks: &[&str], only_proxies: bool) -> Guard {
+        Guard { trusted: networks.iter().map(|n| n.parse().unwrap()).collect(), only_proxies }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn forwarded(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed_about_the_client() {
+        let guard = guard(&["10.0.0.0/8"], false);
+        let says = forwarded(&[("x-forwarded-for", "203.0.113.7")]);
+        assert_eq!(guard.client(ip("10.1.1.1"), &says), ip("203.0.113.7"));
+        assert_eq!(guard.client(ip("198.51.100.9"), &says), ip("198.51.100.9"));
+    }
+
+    #[test]
+    fn what_the_client_wrote_itself_is_not_believed() {
+        let guard = guard(&["10.0.0.0/8"], false);
+        let says = forwarded(&[("x-forwarded-for", "127.0.0.1, 203.0.113.7, 10.2.2.2")]);
+        assert_eq!(guard.client(ip("10.1.1.1"), &says), ip("203.0.113.7"));
+        let twice = forwarded(&[("x-forwarded-for", "127.0.0.1"), ("x-forwarded-for", "203.0.113.7")]);
+        assert_eq!(guard.client(ip("10.1.1.1"), &twice), ip("203.0.113.7"));
+        let junk = forwarded(&[("x-forwarded-for", "203.0.113.7, unknown")]);
+        assert_eq!(guard.client(ip("10.1.1.1"), &junk), ip("10.1.1.1"));
+    }
+
+    #[test]
+    fn without_encryption_of_its_own_only_the_proxy_is_answered() {
+        let guard = guard(&["10.0.0.0/8"], true);
+        let https = forwarded(&[("x-forwarded-proto", "https")]);
+        let http = forwarded(&[("x-forwarded-proto", "http")]);
+        assert!(guard.is_admitted(ip("10.1.1.1"), &https, "/"));
+        assert!(!guard.is_admitted(ip("10.1.1.1"), &http, "/"));
+        assert!(!guard.is_admitted(ip("203.0.113.7"), &https, "/"));
+        assert!(guard.is_admitted(ip("203.0.113.7"), &http, "/healthz"));
+        assert!(guard.is_admitted(ip("::ffff:10.1.1.1").to_canonical(), &https, "/"));
+    }
+}

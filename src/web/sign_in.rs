@@ -1,0 +1,315 @@
+//! Signing in, proving it again for one action, signing out.
+//!
+//! What is to be done after a round trip stays in the session on the server: the browser carries
+//! nothing but the provider's answer. A flow is taken out of the session, and the session written,
+//! before the answer is looked at, so that each is used once.
+
+use super::csrf::Posted;
+use super::error::{Back, Result};
+use super::pages::plain::{SignInRefusal, SignInRefusedPage, SignedOutPage};
+use super::pages::step_up::StepUpPage;
+use super::pages::{Href, Text};
+use super::session::{self, Login, Signed, own_path, sign_in_path, zone_of};
+use super::trace::RequestId;
+use super::{App, Error, page, shell};
+use crate::broker::approve::Approving;
+use crate::domain::policy::{Role, has_role, teams_of};
+use crate::domain::person::Person;
+use crate::domain::request::ApprovalProof;
+use crate::identity::{Asking, CallbackParams, Flow, Purpose, Refusal, SignedIn};
+use crate::ids::{GrantId, RequestId as AccessRequestId};
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use serde::{Deserialize, Serialize};
+use tower_sessions::Session;
+
+const FLOWS: &str = "flows";
+/// Round trips one browser may have under way, in as many tabs.
+const MOST_FLOWS: usize = 5;
+
+/// What waits for a round trip to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// An approval of exactly this.
+    Approve {
+        /// The request.
+        request: AccessRequestId,
+        /// The hash that was shown and sent.
+        hash: String,
+        /// Seconds allowed.
+        duration_s: u32,
+    },
+    /// A reveal of this grant.
+    Reveal {
+        /// The grant.
+        grant: GrantId,
+        /// The login must serve this one reveal and nothing else.
+        once: bool,
+    },
+}
+
+impl Action {
+    fn words(&self) -> String {
+        match self {
+            Self::Approve { request, .. } => format!("approve request {}", request.short()),
+            Self::Reveal { grant, .. } => format!("reveal the key of grant {}", grant.short()),
+        }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Pending {
+    flow: Flow,
+    action: Option<Action>,
+}
+
+/// The routes.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/sign-in", get(begin))
+        .route("/sign-in/callback", get(callback))
+        .route("/sign-out", post(sign_out))
+        .route("/signed-out", get(signed_out))
+}
+
+#[derive(Deserialize)]
+struct Begin {
+    #[serde(default)]
+    to: String,
+}
+
+async fn begin(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    Extension(id): Extension<RequestId>,
+    Query(Begin { to }): Query<Begin>,
+) -> Result {
+    let person = session::login(&app, &session).await?.map(|login| login.person);
+    let asking = Asking { purpose: Purpose::SignIn, return_to: own_path(&to).to_owned(), person };
+    match start(&app, &session, asking, None).await? {
+        Ok(to) => Ok(Redirect::to(to.as_str()).into_response()),
+        Err(refusal) => refused(&app, &headers, &id, &to, &refusal),
+    }
+}
+
+/// Begins a round trip and keeps it, with what waits for it.
+async fn start(
+    app: &App,
+    session: &Session,
+    asking: Asking,
+    action: Option<Action>,
+) -> Result<std::result::Result<url::Url, Refusal>> {
+    let begun = match app.identity.begin(asking, app.broker.now()).await {
+        Ok(begun) => begun,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut flows: Vec<Pending> = session.get(FLOWS).await?.unwrap_or_default();
+    flows.push(Pending { flow: begun.flow, action });
+    let surplus = flows.len().saturating_sub(MOST_FLOWS);
+    flows.drain(..surplus);
+    session.insert(FLOWS, &flows).await?;
+    Ok(Ok(begun.authorize_url))
+}
+
+/// Sends somebody to prove who they are, for exactly this action. Answers a page that goes on by
+/// itself: browsers hold a redirect after a form to `form-action`.
+///
+/// # Errors
+/// The provider cannot be reached, or the session cannot be kept.
+pub async fn step_up(app: &App, signed: &Signed, purpose: Purpose, action: Action, return_to: String) -> Result {
+    let (what, hash) = match &action {
+        Action::Approve { hash, .. } => ("approve this request", Some(Text::from(hash))),
+        Action::Reveal { .. } => ("reveal the key", None),
+    };
+    let asking = Asking { purpose, return_to, person: Some(signed.person.clone()) };
+    let to = start(app, &signed.session, asking, Some(action)).await?.map_err(|refusal| Error::Unavailable {
+        what: refusal.to_string(),
+        detail: refusal.kind().to_owned(),
+    })?;
+    let to = Href::new(to.as_str()).ok_or_else(|| Error::Internal("the provider's address is no address".into()))?;
+    let shell = shell::shell(app, signed, "Sign in again", None).await?;
+    page(&StepUpPage { shell, to, purpose: what.into(), hash })
+}
+
+async fn callback(
+    State(app): State<App>,
+    session: Session,
+    headers: HeaderMap,
+    Extension(id): Extension<RequestId>,
+    Query(params): Query<CallbackParams>,
+) -> Result {
+    let mut flows: Vec<Pending> = session.get(FLOWS).await?.unwrap_or_default();
+    let found = flows.iter().position(|pending| params.state.as_deref() == Some(pending.flow.state.as_str()));
+    let Some(found) = found else {
+        // Anybody can send anybody here: it is logged, and no entry of the ledger.
+        tracing::info!(request = %id.0, "an answer of the provider belongs to no round trip of this browser");
+        return refused(&app, &headers, &id, "/", &Refusal::StateMismatch);
+    };
+    let Pending { flow, action } = flows.remove(found);
+    session.insert(FLOWS, &flows).await?;
+    session.save().await?;
+
+    match app.identity.finish(&flow, &params, app.broker.now()).await {
+        Ok(signed_in) if is_known(&app, &signed_in.person) => {
+            finish(&app, &session, &flow, action, signed_in).await
+        }
+        Ok(signed_in) => {
+            let words = format!("{} is in none of the groups that this service knows", signed_in.person.name);
+            app.broker.sign_in_refused("no_role", &words).await?;
+            refusal_page(&app, &headers, &id, &flow.return_to, SignInRefusal::NoRole, StatusCode::FORBIDDEN)
+        }
+        Err(refusal) => {
+            app.broker.sign_in_refused(refusal.kind(), &refusal.to_string()).await?;
+            refused(&app, &headers, &id, &flow.return_to, &refusal)
+        }
+    }
+}
+
+/// The provider's word holds: keep who it is, then do what waited for it.
+async fn finish(
+    app: &App,
+    session: &Session,
+    flow: &Flow,
+    action: Option<Action>,
+    signed_in: SignedIn,
+) -> Result {
+    let now = app.broker.now();
+    let (person, auth_time) = (signed_in.person.clone(), signed_in.auth_time);
+    let mut login = match session::login(app, session).await? {
+        // A session that ran out meanwhile, or another account: begin anew.
+        Some(login) if login.person.issuer == person.issuer && login.person.subject == person.subject => {
+            let csrf = login.csrf;
+            let renewed = Login::new(person.clone(), auth_time, signed_in.id_token_raw.clone(), now);
+            Login { csrf, since: login.since, ..renewed }
+        }
+        Some(_) | None if action.is_some() => {
+            return Err(Error::Refused(
+                "your session ended while you signed in again; nothing was done. Sign in and try again".into(),
+            ));
+        }
+        Some(_) | None => Login::new(person.clone(), auth_time, signed_in.id_token_raw.clone(), now),
+    };
+    match &action {
+        None => {
+            // Signing in begins a session of its own length.
+            login.since = now;
+            app.broker.signed_in(&person, auth_time).await?;
+        }
+        Some(action) => app.broker.stepped_up(&person, auth_time, &action.words()).await?,
+    }
+    if let Some(Action::Reveal { grant, once: true }) = &action {
+        login.permit(*grant, now);
+    }
+    session::keep(session, &login).await?;
+    let back = own_path(&flow.return_to).to_owned();
+    if let Some(Action::Approve { request, hash, duration_s }) = action {
+        let approving = Approving {
+            by: person,
+            duration_s,
+            proof: proof(app, flow, signed_in)?,
+            request_hash: hash,
+        };
+        if let Err(error) = app.broker.approve(request, approving).await {
+            let mut response = Error::from(error).into_response();
+            response.extensions_mut().insert(Back(back));
+            return Ok(response);
+        }
+    }
+    Ok(Redirect::to(&back).into_response())
+}
+
+fn proof(app: &App, flow: &Flow, signed_in: SignedIn) -> Result<ApprovalProof> {
+    let Purpose::Approve { salt, .. } = &flow.purpose else {
+        return Err(Error::Internal("an approval came back from a round trip of another purpose".into()));
+    };
+    Ok(ApprovalProof {
+        issuer: signed_in.person.issuer,
+        client_id: app.config().sign_in.client_id.clone(),
+        id_token: signed_in.id_token_raw,
+        jwk: signed_in.jwk,
+        salt: hex::encode(salt),
+    })
+}
+
+/// Somebody whose groups mean something here: a role, a team, a circle of approvers.
+fn is_known(app: &App, person: &Person) -> bool {
+    use Role::{Approver, Auditor, Compliance, Engineer, Operator, Revoker};
+    let config = app.config();
+    [Engineer, Approver, Revoker, Compliance, Auditor, Operator].into_iter().any(|role| has_role(config, person, role))
+        || !teams_of(config, person).is_empty()
+        || config.profiles.values().any(|profile| crate::domain::policy::is_approver(config, profile, person))
+}
+
+fn refused(app: &App, headers: &HeaderMap, id: &RequestId, to: &str, refusal: &Refusal) -> Result {
+    let status = match refusal {
+        Refusal::ProviderUnreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    };
+    tracing::info!(request = %id.0, kind = refusal.kind(), "a sign-in was refused");
+    let why = match refusal {
+        Refusal::GroupsOverage => SignInRefusal::GroupsOverage,
+        Refusal::NoPersonClaim { claim } => SignInRefusal::ClaimMissing(claim.into()),
+        Refusal::NotFresh { .. } | Refusal::NoAuthTime => SignInRefusal::NotFresh,
+        Refusal::OtherAccount => SignInRefusal::OtherPerson,
+        Refusal::StateMismatch | Refusal::TookTooLong | Refusal::Incomplete => SignInRefusal::Stale,
+        other => SignInRefusal::Provider(Text::prose(other.to_string())),
+    };
+    refusal_page(app, headers, id, to, why, status)
+}
+
+fn refusal_page(
+    app: &App,
+    headers: &HeaderMap,
+    id: &RequestId,
+    to: &str,
+    why: SignInRefusal,
+    status: StatusCode,
+) -> Result {
+    let shell = shell::bare(app, "Sign-in refused", zone_of(headers));
+    let sign_in = Href::path(sign_in_path(to));
+    let html = SignInRefusedPage { shell, why, sign_in, request_id: Text::from(&id.0) }.render()?;
+    Ok((status, Html(html)).into_response())
+}
+
+async fn sign_out(State(app): State<App>, posted: Posted) -> Result {
+    let session = &posted.signed.session;
+    let hint = session::login(&app, session).await?.map(|login| login.id_token).unwrap_or_default();
+    session.flush().await?;
+    let home = app
+        .config()
+        .server
+        .public_url
+        .url()
+        .join("/signed-out")
+        .map_err(|error| Error::Internal(format!("public_url: {error}")))?;
+    let there = app.identity.logout_url(&hint, &home, app.broker.now()).await;
+    let to = there.as_ref().map_or("/signed-out", url::Url::as_str);
+    Ok(Redirect::to(to).into_response())
+}
+
+async fn signed_out(State(app): State<App>, headers: HeaderMap) -> Result {
+    signed_out_page(&app, &headers, "/", Some("You signed out.".into()), StatusCode::OK)
+}
+
+/// What somebody sees who is not signed in.
+///
+/// # Errors
+/// The page cannot be written.
+pub fn signed_out_page(
+    app: &App,
+    headers: &HeaderMap,
+    to: &str,
+    why: Option<Text>,
+    status: StatusCode,
+) -> Result<Response> {
+    let shell = shell::bare(app, "Sign in", zone_of(headers));
+    let provider = app.config().sign_in.issuer.url().host_str().unwrap_or("your provider").into();
+    let html = SignedOutPage { shell, sign_in: Href::path(sign_in_path(to)), provider, why }.render()?;
+    Ok((status, Html(html)).into_response())
+}
