@@ -43,7 +43,9 @@ pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
             let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
             let mut text = format!("{}: {what}\n{judged}", path.display());
             if let Some(why) = cut_off {
-                text.push_str(&format!("the file is damaged and could not be read to its end: {why}\n"));
+                text += "the file is damaged and could not be read to its end: ";
+                text += &why;
+                text.push('\n');
             }
             Said { text, code: u8::from(!whole) }
         }

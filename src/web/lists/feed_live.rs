@@ -21,7 +21,7 @@ const MOST: u32 = 100;
 /// Changes that come together are told together.
 const GATHER: Duration = Duration::from_millis(500);
 /// Whether the reader is still signed in is asked again after this; the browser then connects anew.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// Tells the count whenever it may have changed.
 ///
