@@ -6,7 +6,7 @@ use crate::domain::job::JobKind;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::store::EntryFilter;
 use crate::verify::tests::{fill, honest, now};
-use crate::web::lists::stage::{Answer, Stage};
+use crate::web::lists::fixture::{Answer, Stage};
 use axum::body::Body;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, StatusCode, header};
@@ -115,7 +115,7 @@ async fn deliver(stage: &Stage, id: &str, secret: &str, number: u64) -> Answer {
 async fn owed(stage: &Stage) -> crate::ids::FollowUpId {
     let store = stage.app.broker.store.as_ref();
     let (grant, _) = fill(store, honest).await;
-    let mut debt = crate::web::lists::stage::debt(now());
+    let mut debt = crate::web::lists::fixture::debt(now());
     debt.grant = grant;
     debt.request = store.grant(grant).await.unwrap().unwrap().request;
     let id = debt.id;

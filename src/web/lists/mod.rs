@@ -12,7 +12,7 @@ pub mod policy;
 pub mod sla;
 mod sla_figures;
 #[cfg(test)]
-pub(in crate::web) mod stage;
+pub(in crate::web) mod fixture;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! The lists as their readers get them.
 
-use super::stage::Stage;
+use super::fixture::Stage;
 use crate::broker::verify::judge_bundle;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::{About, Transition, Write, record};
