@@ -43,7 +43,9 @@ pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
             let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
             let mut text = format!("{}: {what}\n{judged}", path.display());
             if let Some(why) = cut_off {
-                text.push_str(&format!("the file is damaged and could not be read to its end: {why}\n"));
+                text += "the file is damaged and could not be read to its end: ";
+                text += &why;
+                text.push('\n');
             }
             Said { text, code: u8::from(!whole) }
         }
@@ -154,7 +156,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::broker::export::export;
     use crate::clock::{ManualClock, Time};
@@ -179,11 +181,11 @@ mod tests {
 
     const ISSUER: &str = "https://sign-in.example.test";
 
-    fn now() -> Time {
+    pub(crate) fn now() -> Time {
         "2026-03-01T10:00:00Z".parse().unwrap()
     }
 
-    fn person(subject: &str) -> Person {
+    pub(crate) fn person(subject: &str) -> Person {
         Person {
             person_claim: format!("E-{subject}"),
             issuer: ISSUER.to_owned(),
@@ -227,8 +229,7 @@ mod tests {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let text = format!("{}.{}", part(&json!({"alg": "EdDSA", "kid": "k1"})), part(&claims));
         let signature = URL_SAFE_NO_PAD.encode(signer.sign(text.as_bytes()).to_bytes());
-        let provider = SigningKey::from_bytes(&[1; 32]);
-        let x = URL_SAFE_NO_PAD.encode(provider.verifying_key().as_bytes());
+        let x = URL_SAFE_NO_PAD.encode(provider().verifying_key().as_bytes());
         Approval {
             id: ApprovalId::new(),
             by: person(by),
@@ -277,6 +278,50 @@ mod tests {
         }
     }
 
+    /// An emergency in `store`: filed, approved as `approve` makes it, acted, told. Returns its grant and
+    /// the head after the approval.
+    pub(crate) async fn fill(store: &dyn Store, approve: impl FnOnce(&Request) -> Approval) -> (GrantId, String) {
+        let filed = request();
+        let about = About::request(&filed);
+        let facts = json!({"request": filed, "hash": filed.hash()});
+        let entry = record(EntryKind::RequestFiled, now(), about.clone(), "asked", facts);
+        store.commit(Transition::new(entry).write(Write::NewRequest(filed.clone()))).await.unwrap();
+
+        let given = approve(&filed);
+        let facts = json!({"approval": given, "hash": filed.hash()});
+        let id = GrantId::new();
+        let grant = grant(&filed, id);
+        let honest = approval("approver", &filed.hash(), &provider());
+        let Ok(Approved::Enough { request, .. }) = filed.approve(honest, id) else { panic!("one is enough") };
+        let about = About { grant: Some(id), ..about };
+        let entry = record(EntryKind::RequestApproved, now(), about, "approved", facts);
+        let write = Write::Request { expected: "pending", new: request };
+        store.commit(Transition::new(entry).write(write).write(Write::NewGrant(grant.clone()))).await.unwrap();
+        let early = store.head().await.unwrap().checkpoint;
+
+        let facts = json!({"checkpoint": early});
+        let left = record(EntryKind::CheckpointPublished, now(), About::grant(&grant), "left the house", facts);
+        store.commit(Transition::new(left)).await.unwrap();
+        for batch in 0..3 {
+            let event = |n: i32| {
+                let says = format!("scaled payments/web-{batch}-{n}");
+                let facts = json!({"n": n, "action": {"class": "change", "flags": [], "mutates": true}});
+                record(EntryKind::AuditEvent, now(), About::grant(&grant), says, facts)
+            };
+            store.commit(Transition::batch((0..4).map(event).collect()).unwrap()).await.unwrap();
+        }
+        (id, early)
+    }
+
+    /// The approval that the approver really gave.
+    pub(crate) fn honest(filed: &Request) -> Approval {
+        approval("approver", &filed.hash(), &provider())
+    }
+
+    fn provider() -> SigningKey {
+        SigningKey::from_bytes(&[1; 32])
+    }
+
     struct Log {
         folder: tempfile::TempDir,
         store: SqliteStore,
@@ -292,38 +337,12 @@ mod tests {
             let signer = Arc::new(Signer::from_seed("log.example.test", [7; 32]).unwrap());
             let clock = Arc::new(ManualClock::at(now()));
             let store = SqliteStore::open(&folder.path().join("breakglass.db"), clock, signer).await.unwrap();
-            let filed = request();
-            let about = About::request(&filed);
-            let facts = json!({"request": filed, "hash": filed.hash()});
-            let entry = record(EntryKind::RequestFiled, now(), about.clone(), "asked", facts);
-            store.commit(Transition::new(entry).write(Write::NewRequest(filed.clone()))).await.unwrap();
-
-            let given = approve(&filed);
-            let facts = json!({"approval": given, "hash": filed.hash()});
-            let id = GrantId::new();
-            let grant = grant(&filed, id);
-            let honest = approval("approver", &filed.hash(), &SigningKey::from_bytes(&[1; 32]));
-            let Ok(Approved::Enough { request, .. }) = filed.approve(honest, id) else { panic!("one is enough") };
-            let entry = record(EntryKind::RequestApproved, now(), About { grant: Some(id), ..about }, "approved", facts);
-            let write = Write::Request { expected: "pending", new: request };
-            store.commit(Transition::new(entry).write(write).write(Write::NewGrant(grant.clone()))).await.unwrap();
-            let early = store.head().await.unwrap().checkpoint;
-
-            let facts = json!({"checkpoint": early});
-            let left = record(EntryKind::CheckpointPublished, now(), About::grant(&grant), "left the house", facts);
-            store.commit(Transition::new(left)).await.unwrap();
-            for batch in 0..3 {
-                let event = |n: i32| {
-                    let says = format!("scaled payments/web-{batch}-{n}");
-                    record(EntryKind::AuditEvent, now(), About::grant(&grant), says, json!({"n": n}))
-                };
-                store.commit(Transition::batch((0..4).map(event).collect()).unwrap()).await.unwrap();
-            }
-            Self { folder, store, grant: id, early }
+            let (grant, early) = fill(&store, approve).await;
+            Self { folder, store, grant, early }
         }
 
         async fn honest() -> Self {
-            Self::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[1; 32]))).await
+            Self::filled(honest).await
         }
 
         fn path(&self) -> PathBuf {
@@ -450,7 +469,7 @@ mod tests {
 
     #[tokio::test]
     async fn approvals_that_the_provider_did_not_sign_for_this_request_are_named() {
-        let own = SigningKey::from_bytes(&[1; 32]);
+        let own = provider();
         let made_up = Log::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[2; 32]))).await;
         let other = Log::filled(|_| approval("approver", &"ab".repeat(32), &own)).await;
         let themselves = Log::filled(|filed| approval("oncall", &filed.hash(), &own)).await;

@@ -80,7 +80,7 @@ fn entry(
     shell: &Shell,
     line: &EntryLine,
     left: &mut BTreeMap<RequestId, FollowUp>,
-    reviewer: Option<&Person>,
+    may_review: Option<&Person>,
 ) -> FeedEntry {
     let follow_up = line.about.request.and_then(|request| left.remove(&request));
     let reviewed = follow_up.as_ref().and_then(|follow_up| follow_up.reviewed.as_ref()).map(|(by, note, at)| {
@@ -89,7 +89,7 @@ fn entry(
     let review = follow_up
         .as_ref()
         .filter(|follow_up| follow_up.reviewed.is_none())
-        .filter(|follow_up| reviewer.is_some_and(|person| follow_up.is_independent(person)))
+        .filter(|follow_up| may_review.is_some_and(|person| follow_up.is_independent(person)))
         .map(|follow_up| Href::path(format!("/feed/reviews/{}", follow_up.id)));
     FeedEntry {
         anchor: format!("entry-{}", line.index),
@@ -111,6 +111,7 @@ fn sentence(line: &EntryLine) -> Words {
 }
 
 /// The page of what a line is about.
+#[must_use]
 pub fn target(about: &About) -> Option<(String, &'static str)> {
     about
         .follow_up

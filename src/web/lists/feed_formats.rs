@@ -63,10 +63,8 @@ pub async fn atom(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
 fn atom_entry(told: &Told, base: &str) -> atom::Entry {
     let line = &told.line;
     // Characters that XML cannot hold come in object names too.
-    let mut text = visible(&line.sentence);
-    for (name, value) in facts(told) {
-        text.push_str(&format!("\n{name}: {}", visible(&value)));
-    }
+    let facts = facts(told).into_iter().map(|(name, value)| format!("{name}: {}", visible(&value)));
+    let text: Vec<_> = std::iter::once(visible(&line.sentence)).chain(facts).collect();
     let own = format!("{base}/ledger/entries/{}", line.index);
     let about = target(&line.about).map_or_else(|| own.clone(), |(path, _)| format!("{base}{path}"));
     atom::Entry {
@@ -79,7 +77,7 @@ fn atom_entry(told: &Told, base: &str) -> atom::Entry {
             atom::Link { href: about, rel: "alternate".into(), ..atom::Link::default() },
             atom::Link { href: own, rel: "via".into(), ..atom::Link::default() },
         ],
-        content: Some(atom::Content { value: Some(text), content_type: Some("text".into()), ..atom::Content::default() }),
+        content: Some(atom::Content { value: Some(text.join("\n")), content_type: Some("text".into()), ..atom::Content::default() }),
         ..atom::Entry::default()
     }
 }

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -21,7 +21,7 @@ const MOST: u32 = 100;
 /// Changes that come together are told together.
 const GATHER: Duration = Duration::from_millis(500);
 /// Whether the reader is still signed in is asked again after this; the browser then connects anew.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// Tells the count whenever it may have changed.
 ///
@@ -31,9 +31,11 @@ pub async fn live(State(app): State<App>, signed: Signed) -> Result<Response> {
     must_open(&app, &signed, Place::Feed)?;
     let changed = app.broker.changed.subscribe();
     let since = app.broker.store.head().await?.size;
-    let over = tokio::time::Instant::now() + LONGEST;
-    let events = counts(app, signed, changed, since);
-    let events = futures::StreamExt::take_until(events, tokio::time::sleep_until(over));
+    let stop = app.stop.clone();
+    let over = async move {
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(LONGEST) => {} }
+    };
+    let events = counts(app, signed, changed, since).take_until(over);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 

@@ -166,7 +166,7 @@ impl FeedQuery {
                 let of_state = requests
                     .as_ref()
                     .is_none_or(|requests| line.about.request.is_some_and(|id| requests.contains(&id)));
-                if !of_state || (is_of_actions && !self.flagged(&reader.payload(line.index).await?)) {
+                if !of_state || (is_of_actions && !self.flagged(reader.payload(line.index).await?.as_ref())) {
                     continue;
                 }
                 found.lines.push(line);
@@ -183,8 +183,8 @@ impl FeedQuery {
     }
 
     /// Whether the action in `payload` has the flag that is asked for.
-    fn flagged(&self, payload: &Option<Value>) -> bool {
-        let Some(action) = payload.as_ref().and_then(|payload| payload.pointer("/facts/action")) else { return false };
+    fn flagged(&self, payload: Option<&Value>) -> bool {
+        let Some(action) = payload.and_then(|payload| payload.pointer("/facts/action")) else { return false };
         let class = action["class"].as_str().unwrap_or_default();
         let has = |flag: &str| action["flags"].as_array().is_some_and(|flags| flags.iter().any(|own| own == flag));
         match self.flag {
@@ -258,7 +258,7 @@ mod tests {
     fn a_flag_is_of_what_was_done_not_of_how_it_is_called() {
         let payload = |class: &str, mutates: bool| Some(json!({"facts": {"action": {"class": class, "flags": ["denied"], "mutates": mutates}}}));
         let flagged = |flag: &'static str, payload: &Option<Value>| {
-            FeedQuery { flag: Some(flag), ..FeedQuery::default() }.flagged(payload)
+            FeedQuery { flag: Some(flag), ..FeedQuery::default() }.flagged(payload.as_ref())
         };
         assert!(flagged("exec", &payload("attach", false)));
         assert!(!flagged("exec", &payload("read", false)));

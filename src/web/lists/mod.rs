@@ -11,6 +11,10 @@ pub mod ledger;
 pub mod policy;
 pub mod sla;
 mod sla_figures;
+#[cfg(test)]
+pub(in crate::web) mod fixture;
+#[cfg(test)]
+mod tests;
 
 use super::pages::Place;
 use super::{App, Error, Result, Signed, shell};

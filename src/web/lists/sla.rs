@@ -10,7 +10,7 @@ use crate::store::FollowUpFilter;
 use crate::web::csrf::Fields;
 use crate::web::pages::chart::{self, Week};
 use crate::web::pages::sla::SlaPage;
-use crate::web::pages::{Badge, Figure, Href, Look, Note, Place, Shell, Table, Words, rough};
+use crate::web::pages::{Badge, Figure, Href, Look, Note, Place, Shell, Table, Words, count as counted, rough};
 use crate::web::{App, Result, Signed, page as answer, shell};
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
@@ -150,13 +150,10 @@ fn listed(app: &App, shell: &Shell, found: &[FollowUp], asked: &Asked) -> Table 
     };
     let empty = if asked.show == Show::Owed { "Nothing is owed." } else { "Nothing is in this list." };
     let mut table = Table::new(title, &["State", "Team", "Emergency", "Whose", "Next", "Pull request"], empty);
-    let (config, person) = (app.config(), shell.person.is_some());
     for follow_up in found.iter().filter(|follow_up| asked.lists(follow_up)) {
-        debug_assert!(person, "this page has no signed-out form");
         let name = format!("{} on {}", follow_up.profile, follow_up.cluster);
         let emergency = Words::default().link(Href::path(format!("/follow-ups/{}", follow_up.id)), name);
-        let whose = format!("{} {}", config.sign_in.person_claim, follow_up.requester.person_claim);
-        let whose = Words::default().person(crate::web::pages::PersonRef::new(&follow_up.requester.name, whose));
+        let whose = Words::default().person(shell::person_ref(app, &follow_up.requester));
         let next = match (follow_up.next_deadline(), follow_up.closed_at) {
             (Some(deadline), _) => {
                 let words = if deadline.is_breached() { "should have been " } else { "" };
@@ -197,7 +194,7 @@ fn consequences(found: &[FollowUp]) -> Vec<Note> {
         let words = format!(
             "{} late: until closed or waived, each new request of the team needs one more approval, from outside \
              the team. Nobody is locked out of an emergency.",
-            crate::web::pages::count(late, "debt is", "debts are")
+            counted(late, "debt is", "debts are")
         );
         Note::new(Look::Late, format!("Team {team}"), Words::say(words))
     };
