@@ -3,12 +3,9 @@
 use std::collections::HashMap;
 
 use super::event::{Event, User};
+use crate::config::{GRANTS_GROUP, GRANTS_NAMESPACE};
 use crate::ids::GrantId;
 
-/// The namespace that holds every grant's `ServiceAccount` and nothing else.
-pub const GRANTS_NAMESPACE: &str = "breakglass-grants";
-const ACCOUNT_PREFIX: &str = "system:serviceaccount:breakglass-grants:";
-const ACCOUNT_GROUP: &str = "system:serviceaccounts:breakglass-grants";
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const ISSUED_CREDENTIAL_ID: &str = "authentication.kubernetes.io/issued-credential-id";
 
@@ -124,7 +121,7 @@ pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
         .groups
         .iter()
         .flatten()
-        .any(|group| &**group == ACCOUNT_GROUP)
+        .any(|group| &**group == GRANTS_GROUP)
     {
         return Attribution::UnknownAccount {
             name: user.username.to_string(),
@@ -135,7 +132,8 @@ pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
 
 /// The bare name, when the user is a `ServiceAccount` of the grants' namespace.
 pub(super) fn account_of<'u>(user: &'u User<'_>) -> Option<&'u str> {
-    user.username.strip_prefix(ACCOUNT_PREFIX)
+    let account = user.username.strip_prefix("system:serviceaccount:")?;
+    account.strip_prefix(GRANTS_NAMESPACE)?.strip_prefix(':')
 }
 
 /// The id of the token this event says was issued, without `JTI=`.

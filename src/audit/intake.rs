@@ -4,7 +4,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    attribute::{self, Attribution, GRANTS_NAMESPACE, Lookup},
+    attribute::{self, Attribution, Lookup},
     classify::{self, Class, Classified, Flag},
     event::{self, Event},
     key::EventKey,
@@ -12,7 +12,7 @@ use super::{
     record::{Action, Alarm, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, Quarantined},
     redact, scrub, split, words,
 };
-use crate::{clock::Time, ids::GrantId};
+use crate::{clock::Time, config::GRANTS_NAMESPACE, domain::canonical, ids::GrantId};
 
 /// How much of a payload that cannot be read is kept.
 const QUARANTINE_BYTES: usize = 64 << 10;
@@ -149,7 +149,7 @@ impl View<'_> {
                 });
             }
         }
-        let stored = canonical(&redacted.event);
+        let stored = canonical::bytes(&redacted.event);
         let action = Action {
             grant,
             credential: credential.clone(),
@@ -312,7 +312,7 @@ impl View<'_> {
             key: EventKey::of(self.cluster, self.event, &redacted.uri),
             at_us: self.event.received_us,
             source_ip: self.event.source_ip().map(str::to_owned),
-            event: canonical(&redacted.event),
+            event: canonical::bytes(&redacted.event),
         });
     }
 }
@@ -323,13 +323,6 @@ fn is_account_token(object: &Object) -> bool {
         && object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
 }
 
-/// JSON without spaces, keys sorted: one byte form of one event, however it was sent.
-fn canonical(value: &Value) -> Vec<u8> {
-    let mut sorted = value.clone();
-    sorted.sort_all_objects();
-    sorted.to_string().into_bytes()
-}
-
 /// A log file writes `kind` and `apiVersion` into each event, a batch does not: the same event
 /// must have the same digest by both ways.
 fn content(event: &Value) -> String {
@@ -338,5 +331,5 @@ fn content(event: &Value) -> String {
         map.shift_remove("kind");
         map.shift_remove("apiVersion");
     }
-    hex::encode(Sha256::digest(canonical(&event)))
+    hex::encode(Sha256::digest(canonical::bytes(&event)))
 }

@@ -21,7 +21,7 @@ mod scrub;
 pub mod split;
 mod words;
 
-pub use attribute::{Accounts, Attribution, GRANTS_NAMESPACE, GrantRef, KnownGrant, Lookup, attribute};
+pub use attribute::{Accounts, Attribution, GrantRef, KnownGrant, Lookup, attribute};
 pub use classify::{Class, Classified, Flag, Flags, Stream, classify};
 pub use event::{Event, Level, ObjectRef, ParseError, Stage, Status, Text, User, parse};
 pub use intake::{digest_batch, digest_event};

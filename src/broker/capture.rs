@@ -4,7 +4,7 @@
 //! git at each try, and the forge's own idempotency makes a second pull request impossible: a crash
 //! anywhere costs a repetition, nothing else.
 
-use super::request::skip_conflict;
+use super::request::done_unless_conflict;
 use super::{Broker, BrokerError, Outcome, Result};
 use crate::cluster::Cluster;
 use crate::domain::entry_kind::EntryKind;
@@ -208,8 +208,7 @@ impl Broker {
         let transition = Transition::new(record(EntryKind::FollowUpNoDrift, now, about, sentence, facts))
             .write(Write::FollowUp { expected: FollowUpState::Capturing, new })
             .notice(notice);
-        skip_conflict(self.commit(transition).await)?;
-        Ok(Outcome::Done)
+        done_unless_conflict(self.commit(transition).await, now)
     }
 
     async fn owe(
@@ -281,8 +280,7 @@ impl Broker {
             .write(Write::FollowUp { expected: FollowUpState::Capturing, new })
             .notice(notice)
             .job(JobKind::Follow { follow_up: id }, now);
-        skip_conflict(self.commit(transition).await)?;
-        Ok(Outcome::Done)
+        done_unless_conflict(self.commit(transition).await, now)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Stage 5: the end. Decide, take away, prove the death. Never given up.
 
-use super::request::skip_conflict;
+use super::request::{done_unless_conflict, skip_conflict};
 use super::{Broker, BrokerError, Outcome, Result};
 use crate::clock::Time;
 use crate::cluster::Probe;
@@ -160,8 +160,7 @@ impl Broker {
         } else {
             format!("the API server says of the probe token: {}", words.join("; "))
         };
-        self.ended(grant, refused_after, now, proof).await?;
-        Ok(Outcome::Done)
+        self.ended(grant, refused_after, now, proof).await
     }
 
     /// Commits one step; the job goes on at `again`.
@@ -196,7 +195,7 @@ impl Broker {
         refused_after: Time,
         now: Time,
         proof: String,
-    ) -> Result<()> {
+    ) -> Result<Outcome> {
         let mut new = grant.clone();
         if let Some(ending) = &mut new.ending {
             ending.dead_after = Some(now);
@@ -239,8 +238,7 @@ impl Broker {
                 .job(JobKind::Capture { follow_up: follow_up.id }, now)
                 .write(Write::NewFollowUp(follow_up));
         }
-        skip_conflict(self.commit(transition).await)?;
-        Ok(())
+        done_unless_conflict(self.commit(transition).await, now)
     }
 
     fn follow_up_for(&self, grant: &Grant, now: Time) -> FollowUp {

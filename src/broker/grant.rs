@@ -1,6 +1,6 @@
 //! Stage 3: the access is laid out, shortened, and looked after.
 
-use super::request::{minutes, skip_conflict};
+use super::request::{done_unless_conflict, minutes, skip_conflict};
 use super::{Broker, BrokerError, Outcome, Result};
 use crate::clock::Time;
 use crate::cluster::{Access, ClusterError};
@@ -81,8 +81,7 @@ impl Broker {
         let transition = Transition::new(record(EntryKind::GrantReady, now, about, sentence, facts))
             .write(Write::Grant { expected: GrantState::Provisioning, new })
             .notice(notice);
-        skip_conflict(self.commit(transition).await)?;
-        Ok(Outcome::Done)
+        done_unless_conflict(self.commit(transition).await, now)
     }
 
     async fn lay_out(&self, grant: &Grant) -> Result<()> {

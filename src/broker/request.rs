@@ -1,6 +1,7 @@
 //! Stage 1: the request. Look up the facts, let the policy decide, file it.
 
-use super::{Broker, BrokerError, Result};
+use super::{Broker, BrokerError, Outcome, Result};
+use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::person::Person;
 use crate::domain::policy::{self, Decision, Facts, Question};
@@ -245,6 +246,12 @@ pub fn minutes(seconds: u32) -> String {
         (h, 0, _) => format!("{h} h"),
         (h, m, _) => format!("{h} h {m} min"),
     }
+}
+
+/// The end of a job. After a conflict it looks at the world again at once: a job that is dropped there
+/// leaves its work undone for ever.
+pub(super) fn done_unless_conflict<T>(result: Result<T>, now: Time) -> Result<Outcome> {
+    Ok(skip_conflict(result)?.map_or(Outcome::Again(now), |_| Outcome::Done))
 }
 
 /// A conflict means that somebody else did it, or something else happened first: the loop looks again.

@@ -23,7 +23,11 @@ pub(super) fn secret_path(name: &str) -> String {
 /// Makes the Secret and asks for both tokens.
 pub(super) async fn issue(server: &Server, access: &Access, secret: &str, seconds: u32) -> Result<Token> {
     let uid = make_secret(server, access, secret).await?;
-    let bound = Bound { account: &access.account, secret, uid: &uid };
+    let bound = Bound {
+        account: &access.account,
+        secret,
+        uid: &uid,
+    };
     let issued = request(server, &bound, seconds.max(SHORTEST_S), None).await?;
     let probe = request(server, &bound, seconds.max(SHORTEST_S), Some(PROBE_AUDIENCE)).await?;
     Ok(Token {
@@ -39,15 +43,17 @@ async fn make_secret(server: &Server, access: &Access, secret: &str) -> Result<S
     let wanted = secret_object(access, secret);
     let doing = format!("making Secret {secret}");
     let collection = format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/secrets");
-    let made = match server.make(&doing, &collection, &wanted).await? {
-        Some(made) => made,
-        None => {
-            let doing = format!("reading Secret {secret}");
-            let found = server.find(&doing, &secret_path(secret)).await?.unwrap_or_default();
-            same_secret(&wanted, &found)
-                .map_err(|why| ClusterError::Unsound(format!("Secret {secret} exists and {why}")))?;
-            found
-        }
+    let made = if let Some(made) = server.make(&doing, &collection, &wanted).await? {
+        made
+    } else {
+        let doing = format!("reading Secret {secret}");
+        let found = server
+            .find(&doing, &secret_path(secret))
+            .await?
+            .unwrap_or_default();
+        same_secret(&wanted, &found)
+            .map_err(|why| ClusterError::Unsound(format!("Secret {secret} exists and {why}")))?;
+        found
     };
     match text(&made, "/metadata/uid") {
         "" => Err(ClusterError::Unsound(format!("Secret {secret} has no UID"))),
@@ -68,12 +74,7 @@ struct Issued {
     expires_at: Time,
 }
 
-async fn request(
-    server: &Server,
-    bound: &Bound<'_>,
-    seconds: u32,
-    audience: Option<&str>,
-) -> Result<Issued> {
+async fn request(server: &Server, bound: &Bound<'_>, seconds: u32, audience: Option<&str>) -> Result<Issued> {
     let mut spec = json!({
         "expirationSeconds": seconds,
         "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": bound.secret, "uid": bound.uid},
@@ -91,7 +92,11 @@ async fn request(
     let expires_at: Time = expires
         .parse()
         .map_err(|_| ClusterError::Unsound(format!("the token's expiry {expires:?} is no time")))?;
-    Ok(Issued { token: token.to_owned(), credential_id, expires_at })
+    Ok(Issued {
+        token: token.to_owned(),
+        credential_id,
+        expires_at,
+    })
 }
 
 /// What a token says of itself. The signature is not checked: the API server itself has sent it.
@@ -105,22 +110,32 @@ fn claims(token: &str) -> Option<Value> {
 fn check_binding(token: &str, bound: &Bound<'_>) -> Result<String> {
     let unsound = |why: &str| ClusterError::Unsound(format!("the token issued for {} {why}", bound.account));
     let claims = claims(token).ok_or_else(|| unsound("cannot be read"))?;
-    let claim = |part: &str| claims.get("kubernetes.io").and_then(|k| k.pointer(part)).and_then(Value::as_str);
+    let claim = |part: &str| {
+        claims
+            .get("kubernetes.io")
+            .and_then(|k| k.pointer(part))
+            .and_then(Value::as_str)
+    };
     if claim("/secret/uid") != Some(bound.uid) {
-        return Err(unsound("is not bound to its Secret, so that it could not be taken away"));
+        return Err(unsound(
+            "is not bound to its Secret, so that it could not be taken away",
+        ));
     }
     if claim("/namespace") != Some(GRANTS_NAMESPACE) || claim("/serviceaccount/name") != Some(bound.account) {
         return Err(unsound("is somebody else's"));
     }
     match claims.get("jti").and_then(Value::as_str) {
         Some(id) if !id.is_empty() => Ok(id.to_owned()),
-        _ => Err(unsound("has no credential id: audit names credentials from Kubernetes 1.30 on")),
+        _ => Err(unsound(
+            "has no credential id: audit names credentials from Kubernetes 1.30 on",
+        )),
     }
 }
 
 /// Asks whether a probe token still authenticates.
 pub(super) async fn probe(server: &Server, probe: &str) -> Result<Probe> {
-    let claims = claims(probe).ok_or_else(|| ClusterError::Unsound("the probe token cannot be read".into()))?;
+    let claims =
+        claims(probe).ok_or_else(|| ClusterError::Unsound("the probe token cannot be read".into()))?;
     let body = json!({
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
@@ -129,7 +144,10 @@ pub(super) async fn probe(server: &Server, probe: &str) -> Result<Probe> {
     let doing = "asking about a probe token";
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
     let answer = server.ask(doing, Method::POST, path, Some(&body)).await?;
-    let account = claims.get("kubernetes.io").map(|k| text(k, "/serviceaccount/name")).unwrap_or_default();
+    let account = claims
+        .get("kubernetes.io")
+        .map(|k| text(k, "/serviceaccount/name"))
+        .unwrap_or_default();
     verdict(account, &answer["status"])
 }
 
@@ -155,7 +173,11 @@ fn verdict(account: &str, status: &Value) -> Result<Probe> {
     }
     Err(ClusterError::Unsound(format!(
         "the API server neither knows the probe token nor says that it is dead: {}",
-        if said.is_empty() { "it gives no reason" } else { said }
+        if said.is_empty() {
+            "it gives no reason"
+        } else {
+            said
+        }
     )))
 }
 
@@ -163,7 +185,11 @@ fn verdict(account: &str, status: &Value) -> Result<Probe> {
 mod tests {
     use super::*;
 
-    const BOUND: Bound<'static> = Bound { account: "breakglass-a", secret: "s", uid: "u-1" };
+    const BOUND: Bound<'static> = Bound {
+        account: "breakglass-a",
+        secret: "s",
+        uid: "u-1",
+    };
 
     fn token(claims: &Value) -> String {
         format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims.to_string()))
@@ -184,13 +210,20 @@ mod tests {
             ("/jti", json!(""), "credential id"),
             ("/kubernetes.io/secret", json!(null), "not bound"),
             ("/kubernetes.io/secret/uid", json!("u-2"), "not bound"),
-            ("/kubernetes.io/serviceaccount/name", json!("other"), "somebody else"),
+            (
+                "/kubernetes.io/serviceaccount/name",
+                json!("other"),
+                "somebody else",
+            ),
         ] {
             let mut claims = claims();
             *claims.pointer_mut(pointer).unwrap() = value;
             let token = token(&claims);
             let error = check_binding(&token, &BOUND).unwrap_err().to_string();
-            assert!(error.contains(word) && !error.contains(&token), "{pointer}: {error}");
+            assert!(
+                error.contains(word) && !error.contains(&token),
+                "{pointer}: {error}"
+            );
         }
         assert!(check_binding("", &BOUND).is_err());
     }

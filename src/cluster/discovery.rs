@@ -21,7 +21,11 @@ pub(super) struct Resource {
 
 impl Resource {
     pub(super) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 }
 
@@ -54,9 +58,8 @@ impl Discovery {
             return Ok(known);
         }
         let fresh = self.ask(server, group, version).await?.unwrap_or_default();
-        found(&fresh).ok_or_else(|| {
-            ClusterError::Unsound(format!("{} serves no {plural} at {path}", server.cluster))
-        })
+        found(&fresh)
+            .ok_or_else(|| ClusterError::Unsound(format!("{} serves no {plural} at {path}", server.cluster)))
     }
 
     /// The resource in the version its group prefers, or else in one that has it; `None` when it is
@@ -85,12 +88,19 @@ impl Discovery {
             Err(status) => return Err(server.refused(&doing, &status)),
         };
         let resources: Arc<Vec<Resource>> = Arc::new(parse(group, version, &list));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path, Arc::clone(&resources));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path, Arc::clone(&resources));
         Ok(Some(resources))
     }
 
     fn known(&self, path: &str) -> Option<Arc<Vec<Resource>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned()
     }
 }
 
@@ -100,19 +110,35 @@ async fn versions(server: &Server, group: &str) -> Result<Vec<String>> {
         return Ok(vec!["v1".into()]);
     }
     let doing = format!("reading the versions of {group}");
-    let found = match server.send(&doing, Method::GET, &format!("/apis/{}", segment(group)), None).await? {
+    let found = match server
+        .send(&doing, Method::GET, &format!("/apis/{}", segment(group)), None)
+        .await?
+    {
         Ok(found) => found,
         Err(status) if status.code == 404 => return Ok(vec![]),
         Err(status) => return Err(server.refused(&doing, &status)),
     };
     let preferred = text(&found, "/preferredVersion/version").to_owned();
-    let all = found.get("versions").and_then(Value::as_array).into_iter().flatten();
-    let others = all.map(|one| text(one, "/version").to_owned()).filter(|one| *one != preferred);
-    Ok(std::iter::once(preferred.clone()).chain(others).filter(|one| !one.is_empty()).collect())
+    let all = found
+        .get("versions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let others = all
+        .map(|one| text(one, "/version").to_owned())
+        .filter(|one| *one != preferred);
+    Ok(std::iter::once(preferred.clone())
+        .chain(others)
+        .filter(|one| !one.is_empty())
+        .collect())
 }
 
 fn parse(group: &str, version: &str, list: &Value) -> Vec<Resource> {
-    let all = list.get("resources").and_then(Value::as_array).into_iter().flatten();
+    let all = list
+        .get("resources")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     all.filter(|one| !text(one, "/name").contains('/'))
         .map(|one| {
             let verbs = one.get("verbs").and_then(Value::as_array);

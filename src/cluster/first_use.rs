@@ -18,13 +18,21 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// allows and the session policy forbids. `server` speaks with the new token alone; `rules` are the role's.
 pub(super) async fn use_once(server: &Server, access: &Access, rules: &Value) -> Result<Vec<FirstUse>> {
     let default = vec!["default".to_owned()];
-    let asked = if access.namespaces.is_empty() { &default } else { &access.namespaces };
+    let asked = if access.namespaces.is_empty() {
+        &default
+    } else {
+        &access.namespaces
+    };
     let mut uses = vec![];
     for namespace in asked {
         uses.push(review(server, namespace).await?);
     }
     let role = as_role(rules);
-    let probes: Vec<Probe> = access.namespaces.iter().filter_map(|name| probe(&role, name)).collect();
+    let probes: Vec<Probe> = access
+        .namespaces
+        .iter()
+        .filter_map(|name| probe(&role, name))
+        .collect();
     if !probes.is_empty() {
         see_policy(server, &probes).await?;
     }
@@ -44,7 +52,11 @@ async fn review(server: &Server, namespace: &str) -> Result<FirstUse> {
     let rules = status["resourceRules"].clone();
     // No list is no answer: taken as "no rights beyond" it would let everything pass.
     let incomplete = status["incomplete"] != json!(false) || !rules.is_array();
-    Ok(FirstUse { namespace: namespace.to_owned(), rules, incomplete })
+    Ok(FirstUse {
+        namespace: namespace.to_owned(),
+        rules,
+        incomplete,
+    })
 }
 
 /// What one try showed.
@@ -84,9 +96,14 @@ async fn see_policy(server: &Server, probes: &[Probe]) -> Result<()> {
 async fn try_once(server: &Server, probe: &Probe) -> Result<Seen> {
     let path = format!("{}?dryRun=All", probe.path);
     let doing = "trying what the session policy forbids";
-    Ok(match server.send(doing, Method::POST, &path, Some(&probe.object)).await? {
-        Ok(_) => Seen::Accepted,
-        Err(status) if Probe::is_refused_by_policy(status.code, &status.message) => Seen::Refused,
-        Err(status) => Seen::Otherwise(format!("{} ({})", status.message, status.code)),
-    })
+    Ok(
+        match server
+            .send(doing, Method::POST, &path, Some(&probe.object))
+            .await?
+        {
+            Ok(_) => Seen::Accepted,
+            Err(status) if Probe::is_refused_by_policy(status.code, &status.message) => Seen::Refused,
+            Err(status) => Seen::Otherwise(format!("{} ({})", status.message, status.code)),
+        },
+    )
 }

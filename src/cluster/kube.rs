@@ -53,7 +53,9 @@ impl KubeCluster {
         };
         // Whoever stands in between would be handed the broker's token.
         if reach.accept_invalid_certs || reach.cluster_url.scheme_str() != Some("https") {
-            return Err(unsound("the API server's certificate would not be checked".into()));
+            return Err(unsound(
+                "the API server's certificate would not be checked".into(),
+            ));
         }
         reach.connect_timeout = Some(PATIENCE);
         reach.write_timeout = Some(PATIENCE);
@@ -64,18 +66,32 @@ impl KubeCluster {
         let client = Client::try_from(reach.clone())
             .map_err(|_| unsound("the broker's credentials for it cannot be loaded".into()))?;
         let entrance = entrance(config, &reach).await.map_err(unsound)?;
-        let server = Server { cluster: name.to_owned(), client };
-        Ok(Self { server, reach, entrance, discovery: Discovery::default() })
+        let server = Server {
+            cluster: name.to_owned(),
+            client,
+        };
+        Ok(Self {
+            server,
+            reach,
+            entrance,
+            discovery: Discovery::default(),
+        })
     }
 
     /// The API server under the identity of `token` and no other.
     fn as_token(&self, token: &Token) -> Result<Server> {
         let mut reach = self.reach.clone();
         reach.headers.clear();
-        reach.auth_info = AuthInfo { token: Some(token.token.clone().into()), ..AuthInfo::default() };
+        reach.auth_info = AuthInfo {
+            token: Some(token.token.clone().into()),
+            ..AuthInfo::default()
+        };
         let client = Client::try_from(reach)
             .map_err(|_| ClusterError::Unsound("no client could be made for the new token".into()))?;
-        Ok(Server { cluster: self.server.cluster.clone(), client })
+        Ok(Server {
+            cluster: self.server.cluster.clone(),
+            client,
+        })
     }
 }
 
@@ -87,18 +103,30 @@ async fn from_file(kubeconfig: &config::Kubeconfig) -> std::result::Result<Confi
         other => format!("the kubeconfig {file} cannot be used: {other}"),
     };
     let parsed = Kubeconfig::read_from(&kubeconfig.file).map_err(explain)?;
-    let options = KubeConfigOptions { context: kubeconfig.context.clone(), ..KubeConfigOptions::default() };
-    Config::from_custom_kubeconfig(parsed, &options).await.map_err(explain)
+    let options = KubeConfigOptions {
+        context: kubeconfig.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    Config::from_custom_kubeconfig(parsed, &options)
+        .await
+        .map_err(explain)
 }
 
 /// What engineers are handed: the configured address and authority, or else the broker's own.
 async fn entrance(config: &config::Cluster, reach: &Config) -> std::result::Result<Entrance, String> {
     let ca = match &config.engineer_ca_file {
         Some(file) => Some(STANDARD.encode(read_ca(file).await?)),
-        None => reach.root_cert.as_ref().map(|certificates| STANDARD.encode(pem(certificates))),
+        None => reach
+            .root_cert
+            .as_ref()
+            .map(|certificates| STANDARD.encode(pem(certificates))),
     };
     Ok(match &config.engineer_server {
-        Some(url) => Entrance { server: url.base().to_owned(), ca, tls_server_name: None },
+        Some(url) => Entrance {
+            server: url.base().to_owned(),
+            ca,
+            tls_server_name: None,
+        },
         None => Entrance {
             server: reach.cluster_url.to_string().trim_end_matches('/').to_owned(),
             ca,
@@ -113,7 +141,10 @@ async fn read_ca(file: &Path) -> std::result::Result<String, String> {
         .map_err(|error| format!("engineer_ca_file {}: {error}", file.display()))?;
     // A private key in there would be handed to every engineer.
     if !text.contains("-----BEGIN CERTIFICATE-----") || text.contains("PRIVATE KEY") {
-        return Err(format!("engineer_ca_file {} is not certificates alone", file.display()));
+        return Err(format!(
+            "engineer_ca_file {} is not certificates alone",
+            file.display()
+        ));
     }
     Ok(text)
 }
@@ -138,7 +169,10 @@ fn pem(certificates: &[Vec<u8>]) -> String {
 impl Cluster for KubeCluster {
     async fn uid(&self) -> Result<String> {
         let path = "/api/v1/namespaces/kube-system";
-        let namespace = self.server.ask("reading the cluster's identity", Method::GET, path, None).await?;
+        let namespace = self
+            .server
+            .ask("reading the cluster's identity", Method::GET, path, None)
+            .await?;
         match text(&namespace, "/metadata/uid") {
             "" => Err(ClusterError::Unsound("namespace kube-system has no UID".into())),
             uid => Ok(uid.to_owned()),
@@ -146,9 +180,15 @@ impl Cluster for KubeCluster {
     }
 
     async fn namespaces(&self) -> Result<Vec<String>> {
-        let list = self.server.list("listing namespaces", "/api/v1/namespaces", "").await?;
-        let mut names: Vec<String> =
-            list.items.iter().map(|item| text(item, "/metadata/name").to_owned()).collect();
+        let list = self
+            .server
+            .list("listing namespaces", "/api/v1/namespaces", "")
+            .await?;
+        let mut names: Vec<String> = list
+            .items
+            .iter()
+            .map(|item| text(item, "/metadata/name").to_owned())
+            .collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -200,7 +240,10 @@ impl Cluster for KubeCluster {
     }
 
     async fn canary(&self, nonce: &str) -> Result<()> {
-        let path = format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/configmaps/{}", segment(nonce));
+        let path = format!(
+            "/api/v1/namespaces/{GRANTS_NAMESPACE}/configmaps/{}",
+            segment(nonce)
+        );
         let doing = "sending a canary";
         match self.server.send(doing, Method::GET, &path, None).await? {
             Err(status) if !matches!(status.code, 403 | 404) => Err(self.server.refused(doing, &status)),
@@ -211,9 +254,13 @@ impl Cluster for KubeCluster {
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>> {
         let base = base(&key.group, &key.version);
         // A Namespace is named as being in itself.
-        let cluster_scoped = key.namespace.is_empty() || (key.group.is_empty() && key.resource == "namespaces");
-        let place =
-            if cluster_scoped { String::new() } else { format!("/namespaces/{}", segment(&key.namespace)) };
+        let cluster_scoped =
+            key.namespace.is_empty() || (key.group.is_empty() && key.resource == "namespaces");
+        let place = if cluster_scoped {
+            String::new()
+        } else {
+            format!("/namespaces/{}", segment(&key.namespace))
+        };
         let path = format!("{base}{place}/{}/{}", segment(&key.resource), segment(&key.name));
         let Some(mut object) = self.server.find(&format!("reading {key}"), &path).await? else {
             return Ok(None);
@@ -225,7 +272,10 @@ impl Cluster for KubeCluster {
     }
 
     async fn kind(&self, key: &ObjectKey) -> Result<String> {
-        let found = self.discovery.resource(&self.server, &key.group, &key.version, &key.resource).await?;
+        let found = self
+            .discovery
+            .resource(&self.server, &key.group, &key.version, &key.resource)
+            .await?;
         Ok(found.kind)
     }
 

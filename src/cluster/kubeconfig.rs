@@ -17,9 +17,16 @@ pub(super) struct Entrance {
 /// Everything in it comes from the configuration and the API server; each value is written as a JSON
 /// string, which YAML reads as it is, so that no name becomes a part of the document.
 pub(super) fn write(cluster: &str, entrance: &Entrance, access: &Access, token: &Token) -> String {
-    let name = format!("breakglass-{cluster}-{}", access.account.rsplit('-').next().unwrap_or_default());
+    let name = format!(
+        "breakglass-{cluster}-{}",
+        access.account.rsplit('-').next().unwrap_or_default()
+    );
     let quoted = |text: &str| Value::from(text).to_string();
-    let mut lines = vec!["apiVersion: v1".to_owned(), "kind: Config".into(), "clusters:".into()];
+    let mut lines = vec![
+        "apiVersion: v1".to_owned(),
+        "kind: Config".into(),
+        "clusters:".into(),
+    ];
     lines.push(format!("- name: {}", quoted(&name)));
     lines.push("  cluster:".into());
     lines.push(format!("    server: {}", quoted(&entrance.server)));
@@ -62,14 +69,20 @@ mod tests {
             expires_at: chrono::DateTime::UNIX_EPOCH,
             probe: "p.p.p".into(),
         };
-        let entrance =
-            Entrance { server: "https://api: \"x\"".into(), ca: Some("UEVN".into()), tls_server_name: None };
+        let entrance = Entrance {
+            server: "https://api: \"x\"".into(),
+            ca: Some("UEVN".into()),
+            tls_server_name: None,
+        };
         let text = write("demo", &entrance, &access, &token);
         let read: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(read["current-context"], "breakglass-demo-0123456789ab");
         assert_eq!(read["contexts"][0]["context"]["namespace"], "shop");
         assert_eq!(read["clusters"][0]["cluster"]["server"], "https://api: \"x\"");
-        assert_eq!(read["clusters"][0]["cluster"]["certificate-authority-data"], "UEVN");
+        assert_eq!(
+            read["clusters"][0]["cluster"]["certificate-authority-data"],
+            "UEVN"
+        );
         assert_eq!(read["users"][0]["user"]["token"], "a.b.c");
         assert!(!text.contains("p.p.p"));
     }

@@ -15,14 +15,20 @@ pub(super) async fn lay_out(server: &Server, access: &Access) -> Result<()> {
     let account = account(access);
     let what = format!("ServiceAccount {GRANTS_NAMESPACE}/{}", access.account);
     let path = account_path("");
-    make_or_compare(server, &what, &path, &account, |found| same_account(&account, found)).await?;
+    make_or_compare(server, &what, &path, &account, |found| {
+        same_account(&account, found)
+    })
+    .await?;
     let binding = binding(access);
     futures::stream::iter(binding_paths(access))
         .map(|path| {
             let binding = &binding;
             async move {
                 let what = format!("binding {} at {path}", access.account);
-                make_or_compare(server, &what, &path, binding, |found| same_binding(binding, found)).await
+                make_or_compare(server, &what, &path, binding, |found| {
+                    same_binding(binding, found)
+                })
+                .await
             }
         })
         .buffer_unordered(AT_ONCE)
@@ -44,11 +50,18 @@ async fn make_or_compare(
     object: &Value,
     same: impl Fn(&Value) -> std::result::Result<(), String>,
 ) -> Result<()> {
-    if server.make(&format!("making the {what}"), path, object).await?.is_some() {
+    if server
+        .make(&format!("making the {what}"), path, object)
+        .await?
+        .is_some()
+    {
         return Ok(());
     }
     let path = format!("{path}/{}", segment(text(object, "/metadata/name")));
-    let found = server.find(&format!("reading the {what}"), &path).await?.unwrap_or_default();
+    let found = server
+        .find(&format!("reading the {what}"), &path)
+        .await?
+        .unwrap_or_default();
     same(&found).map_err(|why| ClusterError::Unsound(format!("the {what} exists and {why}")))
 }
 
@@ -66,7 +79,11 @@ fn account(access: &Access) -> Value {
 }
 
 fn binding(access: &Access) -> Value {
-    let kind = if access.namespaces.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+    let kind = if access.namespaces.is_empty() {
+        "ClusterRoleBinding"
+    } else {
+        "RoleBinding"
+    };
     json!({
         "apiVersion": format!("{RBAC}/v1"),
         "kind": kind,
@@ -88,9 +105,12 @@ pub(super) fn secret(access: &Access, name: &str) -> Value {
 
 /// The path of a grant's `ServiceAccount`; of their collection for an empty name.
 pub(super) fn account_path(name: &str) -> String {
-    format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/serviceaccounts/{}", segment(name))
-        .trim_end_matches('/')
-        .to_owned()
+    format!(
+        "/api/v1/namespaces/{GRANTS_NAMESPACE}/serviceaccounts/{}",
+        segment(name)
+    )
+    .trim_end_matches('/')
+    .to_owned()
 }
 
 /// The collections an access has a binding in.
@@ -115,13 +135,21 @@ pub(super) struct Found {
 pub(super) async fn bindings_of(server: &Server, account: &str) -> Result<Vec<Found>> {
     let mut all = vec![];
     for kind in ["rolebindings", "clusterrolebindings"] {
-        let list = server.list(&format!("listing {kind}"), &format!("/apis/{RBAC}/v1/{kind}"), "").await?;
+        let list = server
+            .list(&format!("listing {kind}"), &format!("/apis/{RBAC}/v1/{kind}"), "")
+            .await?;
         for object in list.items.into_iter().filter(|object| names(object, account)) {
             let name = segment(text(&object, "/metadata/name"));
             let namespace = text(&object, "/metadata/namespace");
-            let place =
-                if namespace.is_empty() { String::new() } else { format!("namespaces/{}/", segment(namespace)) };
-            all.push(Found { path: format!("/apis/{RBAC}/v1/{place}{kind}/{name}"), object });
+            let place = if namespace.is_empty() {
+                String::new()
+            } else {
+                format!("namespaces/{}/", segment(namespace))
+            };
+            all.push(Found {
+                path: format!("/apis/{RBAC}/v1/{place}{kind}/{name}"),
+                object,
+            });
         }
     }
     Ok(all)
@@ -130,16 +158,24 @@ pub(super) async fn bindings_of(server: &Server, account: &str) -> Result<Vec<Fo
 /// A `ServiceAccount` is also a user by its long name.
 fn names(binding: &Value, account: &str) -> bool {
     let user = format!("system:serviceaccount:{GRANTS_NAMESPACE}:{account}");
-    binding.get("subjects").and_then(Value::as_array).into_iter().flatten().any(|subject| {
-        let (kind, name) = (text(subject, "/kind"), text(subject, "/name"));
-        (kind == "ServiceAccount" && name == account && text(subject, "/namespace") == GRANTS_NAMESPACE)
-            || (kind == "User" && name == user)
-    })
+    binding
+        .get("subjects")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .any(|subject| {
+            let (kind, name) = (text(subject, "/kind"), text(subject, "/name"));
+            (kind == "ServiceAccount" && name == account && text(subject, "/namespace") == GRANTS_NAMESPACE)
+                || (kind == "User" && name == user)
+        })
 }
 
 /// Whether an object carries the grant's label.
 pub(super) fn is_ours(object: &Value, access: &Access) -> bool {
-    let label = object.get("metadata").and_then(|m| m.get("labels")).and_then(|l| l.get(GRANT_LABEL));
+    let label = object
+        .get("metadata")
+        .and_then(|m| m.get("labels"))
+        .and_then(|l| l.get(GRANT_LABEL));
     label.and_then(Value::as_str) == Some(&access.grant)
 }
 
@@ -163,8 +199,15 @@ fn same_account(wanted: &Value, found: &Value) -> Same {
         return Err("would give its token to Pods".into());
     }
     // A token Secret linked to it would outlive every reveal.
-    let linked = found.get("secrets").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    if linked { Err("has Secrets of its own".into()) } else { Ok(()) }
+    let linked = found
+        .get("secrets")
+        .and_then(Value::as_array)
+        .is_some_and(|list| !list.is_empty());
+    if linked {
+        Err("has Secrets of its own".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn same_binding(wanted: &Value, found: &Value) -> Same {
@@ -174,16 +217,29 @@ fn same_binding(wanted: &Value, found: &Value) -> Same {
         return Err(format!("binds {} {role}", text(found, "/roleRef/kind")));
     }
     let subjects = |object: &Value| -> Vec<[String; 3]> {
-        let all = object.get("subjects").and_then(Value::as_array).into_iter().flatten();
-        all.map(|s| ["/kind", "/namespace", "/name"].map(|part| text(s, part).to_owned())).collect()
+        let all = object
+            .get("subjects")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        all.map(|s| ["/kind", "/namespace", "/name"].map(|part| text(s, part).to_owned()))
+            .collect()
     };
-    if subjects(wanted) == subjects(found) { Ok(()) } else { Err("names other subjects".into()) }
+    if subjects(wanted) == subjects(found) {
+        Ok(())
+    } else {
+        Err("names other subjects".into())
+    }
 }
 
 /// Whether a Secret found under a reveal's name is the one that would have been made.
 pub(super) fn same_secret(wanted: &Value, found: &Value) -> Same {
     same_metadata(wanted, found)?;
-    if wanted["type"] == found["type"] { Ok(()) } else { Err("is of another type".into()) }
+    if wanted["type"] == found["type"] {
+        Ok(())
+    } else {
+        Err("is of another type".into())
+    }
 }
 
 #[cfg(test)]
@@ -215,7 +271,10 @@ mod tests {
             assert!(same_binding(&wanted, &found).is_err(), "{pointer}");
         }
         let mut more = wanted.clone();
-        more["subjects"].as_array_mut().unwrap().push(json!({"kind": "User", "name": "x"}));
+        more["subjects"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"kind": "User", "name": "x"}));
         assert!(same_binding(&wanted, &more).is_err());
     }
 
@@ -223,9 +282,15 @@ mod tests {
     fn an_account_is_found_by_its_user_name_too() {
         let account = access().account;
         let by = |subject: Value| names(&json!({"subjects": [subject]}), &account);
-        assert!(by(json!({"kind": "ServiceAccount", "name": account, "namespace": GRANTS_NAMESPACE})));
-        assert!(by(json!({"kind": "User", "name": format!("system:serviceaccount:{GRANTS_NAMESPACE}:{account}")})));
-        assert!(!by(json!({"kind": "ServiceAccount", "name": account, "namespace": "shop"})));
+        assert!(by(
+            json!({"kind": "ServiceAccount", "name": account, "namespace": GRANTS_NAMESPACE})
+        ));
+        assert!(by(
+            json!({"kind": "User", "name": format!("system:serviceaccount:{GRANTS_NAMESPACE}:{account}")})
+        ));
+        assert!(!by(
+            json!({"kind": "ServiceAccount", "name": account, "namespace": "shop"})
+        ));
         assert!(!names(&json!({}), &account));
     }
 }

@@ -21,7 +21,9 @@ pub(super) async fn bindings(server: &Server, access: &Access) -> Result<()> {
     futures::stream::iter(binding_paths(access))
         .map(|path| async move {
             let path = format!("{path}/{}", segment(&access.account));
-            let found = server.find(&format!("reading the binding at {path}"), &path).await?;
+            let found = server
+                .find(&format!("reading the binding at {path}"), &path)
+                .await?;
             match found {
                 Some(object) if is_ours(&object, access) => delete(server, "binding", &path, &object).await,
                 _ => Ok(()),
@@ -62,14 +64,23 @@ pub(super) async fn secret(server: &Server, name: &str) -> Result<()> {
 /// Deletes every Secret of the grant, then its `ServiceAccount`.
 pub(super) async fn account(server: &Server, access: &Access) -> Result<()> {
     let path = format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/secrets");
-    let selector = format!("labelSelector={}%3D{}", segment(GRANT_LABEL), segment(&access.grant));
-    let secrets = server.list("listing the grant's Secrets", &path, &selector).await?;
+    let selector = format!(
+        "labelSelector={}%3D{}",
+        segment(GRANT_LABEL),
+        segment(&access.grant)
+    );
+    let secrets = server
+        .list("listing the grant's Secrets", &path, &selector)
+        .await?;
     for object in secrets.items {
         let path = secret_path(text(&object, "/metadata/name"));
         delete(server, "Secret", &path, &object).await?;
     }
     let path = account_path(&access.account);
-    match server.find(&format!("reading ServiceAccount {}", access.account), &path).await? {
+    match server
+        .find(&format!("reading ServiceAccount {}", access.account), &path)
+        .await?
+    {
         Some(object) if is_ours(&object, access) => delete(server, "ServiceAccount", &path, &object).await,
         Some(_) => Err(ClusterError::Unsound(format!(
             "ServiceAccount {GRANTS_NAMESPACE}/{} is not the grant's: a cluster administrator must delete it",
@@ -81,12 +92,18 @@ pub(super) async fn account(server: &Server, access: &Access) -> Result<()> {
 
 async fn delete(server: &Server, kind: &str, path: &str, object: &Value) -> Result<()> {
     let (name, uid) = (text(object, "/metadata/name"), text(object, "/metadata/uid"));
-    server.delete(&format!("deleting {kind} {name}"), path, uid).await?;
+    server
+        .delete(&format!("deleting {kind} {name}"), path, uid)
+        .await?;
     let until = Instant::now() + PATIENCE;
     loop {
-        let found = server.find(&format!("waiting for {kind} {name} to be gone"), path).await?;
+        let found = server
+            .find(&format!("waiting for {kind} {name} to be gone"), path)
+            .await?;
         // A namesake made meanwhile is another object.
-        let Some(found) = found.filter(|found| text(found, "/metadata/uid") == uid) else { return Ok(()) };
+        let Some(found) = found.filter(|found| text(found, "/metadata/uid") == uid) else {
+            return Ok(());
+        };
         if Instant::now() >= until {
             return Err(ClusterError::Unsound(still_there(kind, name, &found)));
         }
@@ -97,11 +114,18 @@ async fn delete(server: &Server, kind: &str, path: &str, object: &Value) -> Resu
 /// What keeps a deleted object: a token bound to it lives on with it.
 fn still_there(kind: &str, name: &str, found: &Value) -> String {
     let finalizers = found.pointer("/metadata/finalizers").and_then(Value::as_array);
-    let held: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
+    let held: Vec<&str> = finalizers
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if held.is_empty() {
         format!("{kind} {name} was deleted and is still there")
     } else {
-        format!("{kind} {name} was deleted and is held by finalizer {}", held.join(", "))
+        format!(
+            "{kind} {name} was deleted and is held by finalizer {}",
+            held.join(", ")
+        )
     }
 }
 

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The rules of a `ClusterRole`, canonical.
 pub(super) async fn rules(server: &Server, cluster_role: &str) -> Result<Value> {
-    let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{}", segment(cluster_role));
+    let path = format!(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/{}",
+        segment(cluster_role)
+    );
     let doing = format!("reading ClusterRole {cluster_role}");
     canonical(cluster_role, &server.ask(&doing, Method::GET, &path, None).await?)
 }
@@ -79,7 +82,9 @@ pub(super) fn changeable(rules: &Value) -> BTreeMap<String, BTreeSet<String>> {
                 || resource == "events"
                 || (group.is_empty() && resource == "secrets");
             if !skipped {
-                all.entry(group.to_owned()).or_default().insert(resource.to_owned());
+                all.entry(group.to_owned())
+                    .or_default()
+                    .insert(resource.to_owned());
             }
         }
     }
@@ -120,8 +125,14 @@ mod tests {
         aggregated["aggregationRule"] = json!({"clusterRoleSelectors": []});
         let wild = role(&json!([{"apiGroups": [""], "resources": ["pods/*"], "verbs": ["get"]}]));
         let urls = role(&json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]));
-        for (bad, word) in [(aggregated, "aggregationRule"), (wild, "wildcard"), (urls, "URLs")] {
-            let Err(ClusterError::Unsound(why)) = canonical("r", &bad) else { panic!("{bad} was taken") };
+        for (bad, word) in [
+            (aggregated, "aggregationRule"),
+            (wild, "wildcard"),
+            (urls, "URLs"),
+        ] {
+            let Err(ClusterError::Unsound(why)) = canonical("r", &bad) else {
+                panic!("{bad} was taken")
+            };
             assert!(why.contains(word), "{why}");
         }
     }
@@ -134,6 +145,9 @@ mod tests {
             {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch"], "resourceNames": []},
         ]);
         let all = changeable(&rules);
-        assert_eq!(json!(all), json!({"": ["configmaps", "pods"], "apps": ["deployments"]}));
+        assert_eq!(
+            json!(all),
+            json!({"": ["configmaps", "pods"], "apps": ["deployments"]})
+        );
     }
 }

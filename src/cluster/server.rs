@@ -5,9 +5,9 @@
 
 use super::ClusterError;
 use http::{Method, Request};
+use kube::Client;
 use kube::client::AuthError;
 use kube::core::Status;
-use kube::Client;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -18,7 +18,11 @@ pub(super) type Result<T> = std::result::Result<T, ClusterError>;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Objects on one page of a list.
 const PAGE: usize = 500;
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// One part of a path: a name from outside never becomes two.
 pub(super) fn segment(name: &str) -> String {
@@ -47,7 +51,9 @@ impl Server {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value> {
-        self.send(doing, method, path, body).await?.map_err(|status| self.refused(doing, &status))
+        self.send(doing, method, path, body)
+            .await?
+            .map_err(|status| self.refused(doing, &status))
     }
 
     /// The object at `path`; `None` when there is none of that name. A path that the API server does
@@ -79,7 +85,9 @@ impl Server {
         path: &str,
         body: Option<&Value>,
     ) -> Result<std::result::Result<Value, Box<Status>>> {
-        let bytes = body.map(|value| value.to_string().into_bytes()).unwrap_or_default();
+        let bytes = body
+            .map(|value| value.to_string().into_bytes())
+            .unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -110,15 +118,20 @@ impl Server {
     /// Everything at a collection's `path`, page by page, as it was at one version. `selector` is a
     /// query (`labelSelector=…`), or empty.
     pub(super) async fn list(&self, doing: &str, path: &str, selector: &str) -> Result<List> {
-        let mut list = List { items: vec![], version: String::new() };
+        let mut list = List {
+            items: vec![],
+            version: String::new(),
+        };
         let mut token = String::new();
         loop {
             let query = format!("{path}?limit={PAGE}&continue={}&{selector}", segment(&token));
-            let mut page = self.ask(doing, Method::GET, query.trim_end_matches('&'), None).await?;
+            let mut page = self
+                .ask(doing, Method::GET, query.trim_end_matches('&'), None)
+                .await?;
             if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
                 list.items.extend(items);
             }
-            list.version = text(&page, "/metadata/resourceVersion").to_owned();
+            text(&page, "/metadata/resourceVersion").clone_into(&mut list.version);
             text(&page, "/metadata/continue").clone_into(&mut token);
             if token.is_empty() {
                 return Ok(list);
@@ -154,24 +167,28 @@ impl Server {
 
 /// No object of that name, rather than no such path.
 pub(super) fn is_missing(status: &Status) -> bool {
-    status.code == 404 && status.details.as_ref().is_some_and(|details| !details.name.is_empty())
+    status.code == 404
+        && status
+            .details
+            .as_ref()
+            .is_some_and(|details| !details.name.is_empty())
 }
 
-/// The chain of reasons of a transport failure. What a credential plugin printed is left out: it may
-/// be a credential.
+/// The chain of reasons of a transport failure. What a credential plugin printed is left out, it may be
+/// a credential; and since each link may repeat the next one's words, so is the whole chain then.
 fn reasons(error: &kube::Error) -> String {
+    let chain = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |link| {
+        link.source()
+    });
     let mut words: Vec<String> = vec![];
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if error.is::<AuthError>() || matches!(error.downcast_ref(), Some(kube::Error::Auth(_))) {
-            words.push("the broker's own credentials could not be loaded".into());
-            break;
+    for link in chain {
+        if link.is::<AuthError>() || matches!(link.downcast_ref(), Some(kube::Error::Auth(_))) {
+            return "the broker's own credentials could not be loaded".into();
         }
-        let said = error.to_string();
+        let said = link.to_string();
         if !words.iter().any(|known| known.contains(&said)) {
             words.push(said);
         }
-        next = error.source();
     }
     words.join(": ")
 }
@@ -194,7 +211,10 @@ mod tests {
     #[test]
     fn what_a_credential_plugin_printed_is_not_repeated() {
         let error = kube::Error::Auth(AuthError::AuthExec("token: hunter2".into()));
-        assert_eq!(reasons(&error), "the broker's own credentials could not be loaded");
+        assert_eq!(
+            reasons(&error),
+            "the broker's own credentials could not be loaded"
+        );
         let boxed = kube::Error::Service(Box::new(AuthError::AuthExec("token: hunter2".into())));
         assert!(!reasons(&boxed).contains("hunter2"), "{}", reasons(&boxed));
     }

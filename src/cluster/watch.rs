@@ -60,11 +60,13 @@ pub(super) async fn watch(
     versions: &Sender<ObjectVersion>,
 ) -> Result<()> {
     let scopes = scopes(server, discovery, rules, namespaces).await?;
-    let all = futures::future::try_join_all(scopes.iter().map(|scope| scope.follow(server, versions)));
-    tokio::select! {
-        () = versions.closed() => Ok(()),
-        done = async { if scopes.is_empty() { std::future::pending::<()>().await }; all.await } => done.map(|_| ()),
-    }
+    let follow = async {
+        futures::future::try_join_all(scopes.iter().map(|scope| scope.follow(server, versions))).await?;
+        // Nothing to watch, or nobody listens: the latter is what it waits for.
+        versions.closed().await;
+        Ok(())
+    };
+    tokio::select! { () = versions.closed() => Ok(()), done = follow => done }
 }
 
 async fn scopes(
@@ -77,7 +79,9 @@ async fn scopes(
     for (group, plurals) in changeable(rules) {
         for plural in plurals {
             // What is not served cannot be changed either.
-            let Some(resource) = discovery.preferred(server, &group, &plural).await? else { continue };
+            let Some(resource) = discovery.preferred(server, &group, &plural).await? else {
+                continue;
+            };
             if resource.watchable {
                 all.extend(places(&resource, namespaces));
             }
@@ -106,16 +110,28 @@ fn places(resource: &Resource, namespaces: &[String]) -> Vec<Scope> {
         return vec![];
     }
     if namespaces.len() >= MANY_NAMESPACES {
-        return vec![scope(everywhere, String::new(), namespaces.iter().cloned().collect())];
+        return vec![scope(
+            everywhere,
+            String::new(),
+            namespaces.iter().cloned().collect(),
+        )];
     }
     namespaces
         .iter()
         .map(|name| {
             let name = segment(name);
             if resource.namespaced {
-                scope(format!("{base}/namespaces/{name}/{plural}"), String::new(), BTreeSet::new())
+                scope(
+                    format!("{base}/namespaces/{name}/{plural}"),
+                    String::new(),
+                    BTreeSet::new(),
+                )
             } else {
-                scope(everywhere.clone(), format!("fieldSelector=metadata.name%3D{name}"), BTreeSet::new())
+                scope(
+                    everywhere.clone(),
+                    format!("fieldSelector=metadata.name%3D{name}"),
+                    BTreeSet::new(),
+                )
             }
         })
         .collect()
@@ -142,7 +158,9 @@ impl Scope {
 
     /// What is there, and the list's version.
     async fn list(&self, server: &Server) -> Result<(Vec<ObjectVersion>, String)> {
-        let list = server.list(&self.doing("listing"), &self.path, &self.selector).await?;
+        let list = server
+            .list(&self.doing("listing"), &self.path, &self.selector)
+            .await?;
         let items = list.items.into_iter().map(|item| self.version(item));
         let items: Vec<Option<ObjectVersion>> = items.collect::<Result<_>>()?;
         Ok((items.into_iter().flatten().collect(), list.version))
@@ -166,7 +184,11 @@ impl Scope {
             // Deleted while no watch ran: the list's version is the latest it can have happened at.
             let resource_version = self.number(&at)?;
             let deleted = known.difference(&keys).cloned();
-            let deleted = deleted.map(|key| ObjectVersion { key, resource_version, object: None });
+            let deleted = deleted.map(|key| ObjectVersion {
+                key,
+                resource_version,
+                object: None,
+            });
             for version in deleted.collect::<Vec<_>>().into_iter().chain(present) {
                 if versions.send(version).await.is_err() {
                     return Ok(());
@@ -179,7 +201,11 @@ impl Scope {
                     Ok(Ended::TooOld) => continue 'list,
                     Ok(Ended::Deaf) => return Ok(()),
                     Err(ClusterError::Unreachable { why, .. }) => {
-                        tracing::warn!(path = self.path, why, "a watch broke; it goes on from where it was");
+                        tracing::warn!(
+                            path = self.path,
+                            why,
+                            "a watch broke; it goes on from where it was"
+                        );
                         tokio::time::sleep(AGAIN).await;
                     }
                     Err(error) => return Err(error),
@@ -215,7 +241,9 @@ impl Scope {
         };
         let mut events = pin!(events);
         loop {
-            let next = tokio::time::timeout(SILENCE, events.try_next()).await.map_err(silent)?;
+            let next = tokio::time::timeout(SILENCE, events.try_next())
+                .await
+                .map_err(silent)?;
             let (item, deleted) = match next.map_err(|error| server.explain(&doing, &error))? {
                 None => return Ok(Ended::Resumable),
                 Some(WatchEvent::Bookmark(mark)) => {
@@ -228,7 +256,9 @@ impl Scope {
                 Some(WatchEvent::Deleted(item)) => (item, true),
             };
             text(&item, "/metadata/resourceVersion").clone_into(at);
-            let Some(mut version) = self.version(item)? else { continue };
+            let Some(mut version) = self.version(item)? else {
+                continue;
+            };
             if deleted {
                 version.object = None;
                 known.remove(&version.key);
@@ -245,7 +275,11 @@ impl Scope {
     fn version(&self, mut item: Value) -> Result<Option<ObjectVersion>> {
         let name = text(&item, "/metadata/name").to_owned();
         // Audit names a Namespace as being in itself.
-        let namespace = if is_namespace(&self.resource) { &name } else { text(&item, "/metadata/namespace") };
+        let namespace = if is_namespace(&self.resource) {
+            &name
+        } else {
+            text(&item, "/metadata/namespace")
+        };
         if !self.keep.is_empty() && !self.keep.contains(namespace) {
             return Ok(None);
         }
@@ -260,7 +294,11 @@ impl Scope {
         // Items of a list come without them.
         item["apiVersion"] = json!(self.resource.api_version());
         item["kind"] = json!(self.resource.kind);
-        Ok(Some(ObjectVersion { key, resource_version, object: Some(item) }))
+        Ok(Some(ObjectVersion {
+            key,
+            resource_version,
+            object: Some(item),
+        }))
     }
 
     fn number(&self, version: &str) -> Result<u64> {
@@ -299,13 +337,17 @@ mod tests {
         let paths: Vec<&str> = few.iter().map(|scope| scope.path.as_str()).collect();
         assert_eq!(
             paths,
-            ["/apis/apps/v1/namespaces/ns-0/deployments", "/apis/apps/v1/namespaces/ns-1/deployments"]
+            [
+                "/apis/apps/v1/namespaces/ns-0/deployments",
+                "/apis/apps/v1/namespaces/ns-1/deployments"
+            ]
         );
         let many = places(&deployments, &names(9));
-        assert_eq!((many.len(), many[0].path.as_str()), (1, "/apis/apps/v1/deployments"));
-        let item = |namespace: &str| {
-            json!({"metadata": {"name": "web", "namespace": namespace, "resourceVersion": "7"}})
-        };
+        assert_eq!(
+            (many.len(), many[0].path.as_str()),
+            (1, "/apis/apps/v1/deployments")
+        );
+        let item = |namespace: &str| json!({"metadata": {"name": "web", "namespace": namespace, "resourceVersion": "7"}});
         assert!(many[0].version(item("ns-3")).unwrap().is_some());
         assert!(many[0].version(item("other")).unwrap().is_none());
     }
@@ -317,7 +359,10 @@ mod tests {
         let version = own[0].version(json!({"metadata": {"name": "ns-0", "resourceVersion": "7"}}));
         assert_eq!(version.unwrap().unwrap().key.namespace, "ns-0");
         assert!(places(&resource("", "nodes", false), &names(1)).is_empty());
-        assert_eq!(places(&resource("", "nodes", false), &[])[0].path, "/api/v1/nodes");
+        assert_eq!(
+            places(&resource("", "nodes", false), &[])[0].path,
+            "/api/v1/nodes"
+        );
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! People, requests, grants and follow-ups for the tests of this room.
+//! People, requests, grants and follow-ups for the tests of this room and of the store.
 
-use super::deadline::{Deadline, Goal};
-use super::follow_up::{FollowUp, FollowUpState, Item, PullRequest};
-use super::grant::{Grant, GrantState};
-use super::person::Person;
-use super::request::{Approval, ApprovalProof, Ask, Request};
 use crate::clock::Time;
+use crate::domain::deadline::{Deadline, Goal};
+use crate::domain::follow_up::{FollowUp, FollowUpState, Item, PullRequest};
+use crate::domain::grant::{Grant, GrantState};
+use crate::domain::person::Person;
+use crate::domain::request::{Approval, ApprovalProof, Ask, Request};
 use crate::ids::{ApprovalId, FollowUpId, GrantId, ItemId, RequestId};
 use chrono::TimeDelta;
 use serde_json::{Value, json};

@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, mpsc};
-use world::{Api, OTHER_ROLE, World, binding, broker_config, until, world};
+use world::{Api, OTHER_ROLE, Wire, World, binding, broker_config, role, until, world};
 
 /// Held for writing by the test that takes the session policy away.
 static POLICY: RwLock<()> = RwLock::const_new(());
@@ -42,14 +42,23 @@ async fn an_access_is_laid_out_used_and_proved_dead() {
     let uses = world.cluster.use_once(&access, &token).await.unwrap();
     assert_eq!(uses.len(), 1);
     assert!(!uses[0].incomplete && uses[0].namespace == world.namespace);
-    assert!(uses[0].rules.to_string().contains("deployments/scale"), "{}", uses[0].rules);
+    assert!(
+        uses[0].rules.to_string().contains("deployments/scale"),
+        "{}",
+        uses[0].rules
+    );
 
     let engineer = session(&world, &access, &token).await;
     let pods = world.path("pods");
     assert_eq!(engineer.get(&pods).await, 200);
     assert_eq!(engineer.get("/api/v1/namespaces/kube-system/pods").await, 403);
     assert_eq!(engineer.get(&world.path("secrets")).await, 403);
-    let foreign = Token { token: token.probe.clone(), probe: String::new(), credential_id: String::new(), ..token };
+    let foreign = Token {
+        token: token.probe.clone(),
+        probe: String::new(),
+        credential_id: String::new(),
+        ..token
+    };
     assert_eq!(session(&world, &access, &foreign).await.get(&pods).await, 401);
     assert_eq!(world.cluster.probe(&token.probe).await.unwrap(), Probe::Alive);
 
@@ -64,7 +73,10 @@ async fn an_access_is_laid_out_used_and_proved_dead() {
         matches!(world.cluster.probe(&token.probe).await, Ok(Probe::Dead(_)))
     })
     .await;
-    println!("401 after {refused:?}, the probe dead after {:?}", removed.elapsed());
+    println!(
+        "401 after {refused:?}, the probe dead after {:?}",
+        removed.elapsed()
+    );
     assert!(refused < Duration::from_secs(11), "{refused:?}");
     // What is gone is gone: each removal can be repeated.
     world.cluster.remove_bindings(&access).await.unwrap();
@@ -81,11 +93,19 @@ async fn a_secret_takes_its_own_token_with_it_and_no_other() {
     let first = world.cluster.issue(&access, &one, 60).await.unwrap();
     let second = world.cluster.issue(&access, &two, 60).await.unwrap();
     let left = first.expires_at.timestamp() - chrono_now();
-    assert!((560..=600).contains(&left), "less than ten minutes is not to be had: {left}");
-    let (first_session, second_session) =
-        (session(&world, &access, &first).await, session(&world, &access, &second).await);
+    assert!(
+        (560..=600).contains(&left),
+        "less than ten minutes is not to be had: {left}"
+    );
+    let (first_session, second_session) = (
+        session(&world, &access, &first).await,
+        session(&world, &access, &second).await,
+    );
     let pods = world.path("pods");
-    assert_eq!((first_session.get(&pods).await, second_session.get(&pods).await), (200, 200));
+    assert_eq!(
+        (first_session.get(&pods).await, second_session.get(&pods).await),
+        (200, 200)
+    );
     world.cluster.remove_secret(&one).await.unwrap();
     let took = until("the 401", 12, async || first_session.get(&pods).await == 401).await;
     assert!(took < Duration::from_secs(11), "{took:?}");
@@ -97,7 +117,13 @@ async fn a_secret_takes_its_own_token_with_it_and_no_other() {
     assert_eq!(world.cluster.probe(&second.probe).await.unwrap(), Probe::Alive);
     // Its Secret is found by the grant's label.
     world.cluster.remove_account(&access).await.unwrap();
-    assert_eq!(world.admin.get(&format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/secrets/{two}")).await, 404);
+    assert_eq!(
+        world
+            .admin
+            .get(&format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/secrets/{two}"))
+            .await,
+        404
+    );
     world.cluster.remove_bindings(&access).await.unwrap();
 }
 
@@ -112,7 +138,10 @@ async fn a_widened_role_is_seen_and_an_aggregated_one_refused() {
     let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{OTHER_ROLE}");
     // The world may have been used before.
     let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch", "get"]});
-    world.admin.changed(&path, &json!({"aggregationRule": null, "rules": [rule]})).await;
+    world
+        .admin
+        .changed(&path, &json!({"aggregationRule": null, "rules": [rule]}))
+        .await;
     let before = world.cluster.rules(OTHER_ROLE).await.unwrap();
     assert_eq!(
         before,
@@ -122,23 +151,41 @@ async fn a_widened_role_is_seen_and_an_aggregated_one_refused() {
     world.admin.changed(&path, &json!({"rules": [rule]})).await;
     assert_ne!(world.cluster.rules(OTHER_ROLE).await.unwrap(), before);
     let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"nobody": "has"}}]});
-    world.admin.changed(&path, &json!({"aggregationRule": rule})).await;
+    world
+        .admin
+        .changed(&path, &json!({"aggregationRule": rule}))
+        .await;
     assert!(unsound(world.cluster.rules(OTHER_ROLE).await).contains("aggregationRule"));
     let refused = world.cluster.rules("cluster-admin").await;
-    assert!(matches!(refused, Err(ClusterError::Refused { code: 403, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ClusterError::Refused { code: 403, .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_is_not_as_it_was_laid_out_is_never_taken_over() {
     let world = world().await;
     let access = world.access();
-    world.admin.made(&world.binding_path(""), &binding(&access.account, &access.account, "view")).await;
+    world
+        .admin
+        .made(
+            &world.binding_path(""),
+            &binding(&access.account, &access.account, "view"),
+        )
+        .await;
     let why = unsound(world.cluster.lay_out(&access).await);
     assert!(why.contains(&access.account), "{why}");
 
     let access = world.access();
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": access.account}});
-    world.admin.made(&format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/serviceaccounts"), &account).await;
+    world
+        .admin
+        .made(
+            &format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/serviceaccounts"),
+            &account,
+        )
+        .await;
     assert!(unsound(world.cluster.lay_out(&access).await).contains("does not belong to this grant"));
     assert!(unsound(world.cluster.remove_account(&access).await).contains("administrator"));
 }
@@ -148,14 +195,24 @@ async fn a_binding_by_somebody_else_is_named_and_the_credential_dies_anyway() {
     let world = world().await;
     let access = world.access();
     world.cluster.lay_out(&access).await.unwrap();
-    let token = world.cluster.issue(&access, &format!("{}-a", access.account), 600).await.unwrap();
+    let token = world
+        .cluster
+        .issue(&access, &format!("{}-a", access.account), 600)
+        .await
+        .unwrap();
     let more = binding("more-for-them", &access.account, "edit");
     world.admin.made(&world.binding_path(""), &more).await;
     assert!(unsound(world.cluster.lay_out(&access).await).contains("more-for-them"));
     let why = unsound(world.cluster.remove_bindings(&access).await);
-    assert!(why.contains("more-for-them") && why.contains(&access.account), "{why}");
+    assert!(
+        why.contains("more-for-them") && why.contains(&access.account),
+        "{why}"
+    );
     let engineer = session(&world, &access, &token).await;
-    until("the 401", 12, async || engineer.get(&world.path("pods")).await == 401).await;
+    until("the 401", 12, async || {
+        engineer.get(&world.path("pods")).await == 401
+    })
+    .await;
     world.admin.delete(&world.binding_path("/more-for-them")).await;
     world.cluster.remove_bindings(&access).await.unwrap();
 }
@@ -168,7 +225,11 @@ async fn whatever_a_role_can_make_there_is_something_the_policy_refuses_and_noth
     let _policy = POLICY.read().await;
     let access = world.access();
     world.cluster.lay_out(&access).await.unwrap();
-    let token = world.cluster.issue(&access, &format!("{}-a", access.account), 600).await.unwrap();
+    let token = world
+        .cluster
+        .issue(&access, &format!("{}-a", access.account), 600)
+        .await
+        .unwrap();
     world.cluster.use_once(&access, &token).await.unwrap();
     let engineer = session(&world, &access, &token).await;
     for (group, resource) in [
@@ -180,9 +241,7 @@ async fn whatever_a_role_can_make_there_is_something_the_policy_refuses_and_noth
         ("batch", "jobs"),
         ("batch", "cronjobs"),
     ] {
-        let rule = json!({"api_groups": [group], "resources": [resource], "verbs": ["create"]});
-        let role: config::ClusterRole = serde_json::from_value(json!({"rules": [rule]})).unwrap();
-        let probe = manifests::probe(&role, &world.namespace).unwrap();
+        let probe = manifests::probe(&role(group, resource, &["create"]), &world.namespace).unwrap();
         let path = format!("{}?dryRun=All", probe.path);
         let (code, said) = engineer.ask(Method::POST, &path, Some(&probe.object)).await;
         assert!(
@@ -207,21 +266,33 @@ async fn without_the_session_policy_no_token_passes_its_first_use() {
     world.admin.delete(path).await;
     let access = world.access();
     world.cluster.lay_out(&access).await.unwrap();
-    let token = world.cluster.issue(&access, &format!("{}-a", access.account), 600).await.unwrap();
+    let token = world
+        .cluster
+        .issue(&access, &format!("{}-a", access.account), 600)
+        .await
+        .unwrap();
     // The API server holds on to a deleted policy for a moment.
     let mut said = String::new();
-    until("the refusal", 60, async || match world.cluster.use_once(&access, &token).await {
-        Ok(_) => false,
-        Err(error) => {
-            said = error.to_string();
-            true
+    until("the refusal", 60, async || {
+        match world.cluster.use_once(&access, &token).await {
+            Ok(_) => false,
+            Err(error) => {
+                said = error.to_string();
+                true
+            }
         }
     })
     .await;
     world.admin.apply(&kept).await;
-    assert!(said.contains("was let through") && !said.contains(&token.token), "{said}");
+    assert!(
+        said.contains("was let through") && !said.contains(&token.token),
+        "{said}"
+    );
     // Back in force, the same token passes: the policy is waited for.
-    until("the policy", 60, async || world.cluster.use_once(&access, &token).await.is_ok()).await;
+    until("the policy", 60, async || {
+        world.cluster.use_once(&access, &token).await.is_ok()
+    })
+    .await;
     world.cluster.remove_bindings(&access).await.unwrap();
     world.cluster.remove_account(&access).await.unwrap();
 }
@@ -237,11 +308,21 @@ async fn every_change_is_watched_with_its_version() {
         all.iter().find(|one| one.key.name == "flags").cloned().unwrap()
     };
     let seen = flags(&present);
-    assert_eq!(seen.resource_version.to_string(), first["metadata"]["resourceVersion"]);
+    assert_eq!(
+        seen.resource_version.to_string(),
+        first["metadata"]["resourceVersion"]
+    );
     let object = seen.object.unwrap();
-    assert_eq!((&object["kind"], &object["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+    assert_eq!(
+        (&object["kind"], &object["apiVersion"]),
+        (&json!("ConfigMap"), &json!("v1"))
+    );
     assert!(object["metadata"]["managedFields"].is_array());
-    assert!(present.iter().all(|one| one.key.namespace == world.namespace && one.key.resource != "secrets"));
+    assert!(
+        present
+            .iter()
+            .all(|one| one.key.namespace == world.namespace && one.key.resource != "secrets")
+    );
 
     let (sender, mut receiver) = mpsc::channel(64);
     let watching = world.cluster.watch(&rules, &namespaces, sender);
@@ -252,10 +333,16 @@ async fn every_change_is_watched_with_its_version() {
                 return version;
             }
         };
-        assert!(next("flags").await.object.is_some(), "it starts with what is there");
+        assert!(
+            next("flags").await.object.is_some(),
+            "it starts with what is there"
+        );
         let second = world.config_map("flags", "2").await;
         let seen = next("flags").await;
-        assert_eq!(seen.resource_version.to_string(), second["metadata"]["resourceVersion"]);
+        assert_eq!(
+            seen.resource_version.to_string(),
+            second["metadata"]["resourceVersion"]
+        );
         assert_eq!(seen.object.unwrap()["data"]["value"], "2");
         world.admin.delete(&world.path("configmaps/flags")).await;
         let gone = next("flags").await;
@@ -263,7 +350,60 @@ async fn every_change_is_watched_with_its_version() {
         drop(receiver);
     };
     let both = async { tokio::join!(watching, acting) };
-    let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.expect("in time");
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both)
+        .await
+        .expect("in time");
+    ended.unwrap();
+}
+
+#[tokio::test]
+async fn what_happened_while_the_wire_was_cut_is_seen_afterwards() {
+    let world = world().await;
+    world.config_map("kept", "1").await;
+    world.config_map("deleted", "1").await;
+    let config::Access::Kubeconfig(real) = broker_config().access else {
+        panic!("a kubeconfig")
+    };
+    let text = std::fs::read_to_string(&real.file).unwrap();
+    let mut kubeconfig: Value = serde_json::from_str(&text).unwrap();
+    let server = &mut kubeconfig["clusters"][0]["cluster"]["server"];
+    let wire = Wire::to(server.as_str().unwrap()).await;
+    *server = json!(format!("https://127.0.0.1:{}", wire.port));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    let mut config = broker_config();
+    config.access = config::Access::Kubeconfig(config::Kubeconfig { file, context: None });
+    let cluster = KubeCluster::connect("demo", &config).await.unwrap();
+
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"], "resourceNames": []}]);
+    let namespaces = [world.namespace.clone()];
+    let (sender, mut receiver) = mpsc::channel(64);
+    let watching = cluster.watch(&rules, &namespaces, sender);
+    let acting = async {
+        let mut present = 0;
+        while present < 2 {
+            let name = receiver.recv().await.unwrap().key.name;
+            present += usize::from(["kept", "deleted"].contains(&name.as_str()));
+        }
+        wire.cut(true);
+        world.config_map("kept", "2").await;
+        world.admin.delete(&world.path("configmaps/deleted")).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        wire.cut(false);
+        let (mut kept, mut deleted) = (false, false);
+        while !(kept && deleted) {
+            let version = receiver.recv().await.unwrap();
+            kept |= version.key.name == "kept" && version.object.is_some_and(|o| o["data"]["value"] == "2");
+            deleted |= version.key.name == "deleted";
+        }
+        drop(receiver);
+    };
+    let both = async { tokio::join!(watching, acting) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both)
+        .await
+        .expect("in time");
     ended.unwrap();
 }
 
@@ -290,17 +430,36 @@ async fn an_object_is_read_and_only_its_own_absence_is_none() {
         namespace: world.namespace.clone(),
         name: "flags".into(),
     };
-    assert_eq!(world.cluster.get(&key).await.unwrap().unwrap()["kind"], "ConfigMap");
+    assert_eq!(
+        world.cluster.get(&key).await.unwrap().unwrap()["kind"],
+        "ConfigMap"
+    );
     assert_eq!(world.cluster.kind(&key).await.unwrap(), "ConfigMap");
     key.name = "other".into();
     assert_eq!(world.cluster.get(&key).await.unwrap(), None);
     key.version = "v9".into();
-    assert!(world.cluster.get(&key).await.is_err(), "a version that is not served says nothing");
+    assert!(
+        world.cluster.get(&key).await.is_err(),
+        "a version that is not served says nothing"
+    );
     assert!(world.cluster.kind(&key).await.is_err());
     world.cluster.canary("breakglass-canary-00").await.unwrap();
-    assert!(world.cluster.namespaces().await.unwrap().contains(&world.namespace));
-    let (_, system) = world.admin.ask(Method::GET, "/api/v1/namespaces/kube-system", None).await;
-    assert_eq!(json!(world.cluster.uid().await.unwrap()), system["metadata"]["uid"]);
+    assert!(
+        world
+            .cluster
+            .namespaces()
+            .await
+            .unwrap()
+            .contains(&world.namespace)
+    );
+    let (_, system) = world
+        .admin
+        .ask(Method::GET, "/api/v1/namespaces/kube-system", None)
+        .await;
+    assert_eq!(
+        json!(world.cluster.uid().await.unwrap()),
+        system["metadata"]["uid"]
+    );
 }
 
 #[tokio::test]
@@ -311,9 +470,15 @@ async fn a_finalizer_that_keeps_a_credential_alive_is_named() {
     let secret = format!("{}-a", access.account);
     world.cluster.issue(&access, &secret, 600).await.unwrap();
     let path = format!("/api/v1/namespaces/{GRANTS_NAMESPACE}/secrets/{secret}");
-    world.admin.changed(&path, &json!({"metadata": {"finalizers": ["example.org/keep"]}})).await;
+    world
+        .admin
+        .changed(&path, &json!({"metadata": {"finalizers": ["example.org/keep"]}}))
+        .await;
     assert!(unsound(world.cluster.remove_secret(&secret).await).contains("example.org/keep"));
-    world.admin.changed(&path, &json!({"metadata": {"finalizers": null}})).await;
+    world
+        .admin
+        .changed(&path, &json!({"metadata": {"finalizers": null}}))
+        .await;
     world.cluster.remove_bindings(&access).await.unwrap();
     world.cluster.remove_account(&access).await.unwrap();
 }
@@ -322,10 +487,15 @@ async fn a_finalizer_that_keeps_a_credential_alive_is_named() {
 async fn an_api_server_that_is_down_is_unreachable_and_not_a_no() {
     let _world = world().await;
     let folder = tempfile::tempdir().unwrap();
-    let config::Access::Kubeconfig(real) = broker_config().access else { panic!("a kubeconfig") };
+    let config::Access::Kubeconfig(real) = broker_config().access else {
+        panic!("a kubeconfig")
+    };
     let text = std::fs::read_to_string(&real.file).unwrap();
     let mut kubeconfig: Value = serde_json::from_str(&text).unwrap();
-    let token = kubeconfig["users"][0]["user"]["token"].as_str().unwrap().to_owned();
+    let token = kubeconfig["users"][0]["user"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let connect = async |kubeconfig: &Value| {
         let file = folder.path().join("kubeconfig");
         std::fs::write(&file, kubeconfig.to_string()).unwrap();
@@ -341,7 +511,8 @@ async fn an_api_server_that_is_down_is_unreachable_and_not_a_no() {
     assert!(!format!("{error} {probe} {down:?}").contains(&token));
 
     let mut unchecked = kubeconfig.clone();
-    unchecked["clusters"][0]["cluster"] = json!({"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": true});
+    unchecked["clusters"][0]["cluster"] =
+        json!({"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": true});
     assert!(unsound(connect(&unchecked).await).contains("certificate"));
     kubeconfig["clusters"][0]["cluster"]["server"] = json!("http://127.0.0.1:1");
     assert!(unsound(connect(&kubeconfig).await).contains("certificate"));

@@ -5,7 +5,7 @@ import http from 'node:http';
 import https from 'node:https';
 
 const redirects = new Set([301, 302, 303, 307, 308]);
-const unescape = (text) => text.replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&#x27;', "'")
+const unescape = (text) => text.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code))).replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&#x27;', "'")
   .replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');
 
 export class Browser {

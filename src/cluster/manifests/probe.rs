@@ -73,10 +73,16 @@ pub fn probe(role: &ClusterRole, namespace: &str) -> Option<Probe> {
         ("apps", "daemonsets", "DaemonSet", selected.clone()),
         ("apps", "replicasets", "ReplicaSet", selected),
         ("batch", "jobs", "Job", job.clone()),
-        ("batch", "cronjobs", "CronJob", json!({"schedule": "0 0 31 2 *", "jobTemplate": {"spec": job}})),
+        (
+            "batch",
+            "cronjobs",
+            "CronJob",
+            json!({"schedule": "0 0 31 2 *", "jobTemplate": {"spec": job}}),
+        ),
     ];
-    let (group, plural, kind, spec) =
-        makers.into_iter().find(|(group, plural, ..)| role.allows("create", group, plural))?;
+    let (group, plural, kind, spec) = makers
+        .into_iter()
+        .find(|(group, plural, ..)| role.allows("create", group, plural))?;
     Some(Probe {
         path: format!("/apis/{group}/v1/namespaces/{namespace}/{plural}"),
         object: json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": name, "spec": spec}),

@@ -1,18 +1,16 @@
 //! The one write door. One transaction: guarded updates, entries with their signed checkpoint,
-//! jobs, notices. The only file that writes to the tables of requests, grants, follow-ups, findings
-//! and the ledger (a test holds the tree to that).
+//! jobs, notices. This file and its `documents` alone write to the tables of requests, grants,
+//! follow-ups, findings, deliveries, actions and the ledger (`tests/house.rs` holds the tree to that).
+
+mod documents;
 
 use super::{SqliteStore, corrupt, database, index, jobs, json, ms};
 use crate::clock::Time;
 use crate::domain::canonical;
-use crate::domain::finding::Finding;
-use crate::domain::follow_up::FollowUp;
-use crate::domain::grant::Grant;
 use crate::domain::job::{Job, JobKind};
 use crate::domain::notice::{Delivery, Notice};
-use crate::domain::request::Request;
-use crate::domain::transition::{Record, Transition, Write};
-use crate::ledger::{self, Draft, Seed};
+use crate::domain::transition::{Record, Transition};
+use crate::ledger::{self, Draft, Frontier, Seed, Segment};
 use crate::store::contract::{Committed, StoreError};
 use serde_json::json as value;
 use sqlx::Connection;
@@ -27,7 +25,7 @@ impl SqliteStore {
             .await
             .map_err(database("beginning a commit"))?;
         for write in &transition.writes {
-            apply(&mut transaction, write).await?;
+            documents::apply(&mut transaction, write).await?;
         }
         let given = transition.records.len() as u64;
         let fresh = unseen(&mut transaction, transition.records, now).await?;
@@ -63,8 +61,8 @@ impl SqliteStore {
         let segment = ledger::seal(&mut frontier, Seed::random(), now, &drafts)
             .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))?;
         let checkpoint = self.sign(&frontier)?;
-        super::ledger::store_segment(connection, &segment).await?;
-        super::ledger::store_head(connection, &frontier, &checkpoint, now).await?;
+        store_segment(connection, &segment).await?;
+        store_head(connection, &frontier, &checkpoint, now).await?;
         for (offset, record) in (segment.first..).zip(records) {
             insert_line(connection, offset, record, now).await?;
         }
@@ -181,7 +179,7 @@ async fn insert_notice(
             error: None,
             undeliverable: false,
         };
-        upsert_delivery(connection, &delivery).await?;
+        documents::upsert_delivery(connection, &delivery).await?;
         let job = Job::new(
             JobKind::Deliver {
                 notice: notice.id,
@@ -194,198 +192,37 @@ async fn insert_notice(
     Ok(())
 }
 
-async fn upsert_delivery(connection: &mut SqliteConnection, delivery: &Delivery) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO deliveries (notice, channel, undeliverable, document) VALUES (?, ?, ?, ?)
-         ON CONFLICT (notice, channel) DO UPDATE SET
-           undeliverable = excluded.undeliverable, document = excluded.document",
-    )
-    .bind(delivery.notice.to_string())
-    .bind(&delivery.channel)
-    .bind(delivery.undeliverable)
-    .bind(json(delivery)?)
-    .execute(connection)
-    .await
-    .map_err(database("keeping a delivery"))?;
-    Ok(())
-}
-
-async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
-    match write {
-        Write::NewRequest(request) => insert_request(connection, request).await,
-        Write::Request { expected, new } => update_request(connection, expected, new).await,
-        Write::NewGrant(grant) => insert_grant(connection, grant).await,
-        Write::Grant { expected, new } => update_grant(connection, expected.name(), new).await,
-        Write::NewFollowUp(follow_up) => insert_follow_up(connection, follow_up).await,
-        Write::FollowUp { expected, new } => update_follow_up(connection, expected.name(), new).await,
-        Write::NewFinding(finding) => insert_finding(connection, finding).await,
-        Write::Finding(finding) => settle_finding(connection, finding).await,
-        Write::Delivery(delivery) => upsert_delivery(connection, delivery).await,
-    }
-}
-
-async fn insert_request(connection: &mut SqliteConnection, request: &Request) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO requests (id, state, version, requester, team, cluster, filed_at, document)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(request.id.to_string())
-    .bind(request.state_name())
-    .bind(index(request.version))
-    .bind(&request.ask.requester.person_claim)
-    .bind(&request.ask.team)
-    .bind(&request.ask.cluster)
-    .bind(ms(request.filed_at))
-    .bind(json(request)?)
-    .execute(connection)
-    .await
-    .map_err(database("filing a request"))?;
-    Ok(())
-}
-
-async fn update_request(
+pub(super) async fn store_head(
     connection: &mut SqliteConnection,
-    expected: &str,
-    request: &Request,
+    frontier: &Frontier,
+    checkpoint: &str,
+    at: Time,
 ) -> Result<(), StoreError> {
-    let new = Request {
-        version: request.version + 1,
-        ..request.clone()
-    };
-    let done = sqlx::query(
-        "UPDATE requests SET state = ?, version = ?, document = ? WHERE id = ? AND state = ? AND version = ?",
-    )
-    .bind(new.state_name())
-    .bind(index(new.version))
-    .bind(json(&new)?)
-    .bind(new.id.to_string())
-    .bind(expected)
-    .bind(index(request.version))
-    .execute(connection)
-    .await
-    .map_err(database("changing a request"))?;
-    changed("the request", done.rows_affected())
-}
-
-async fn insert_grant(connection: &mut SqliteConnection, grant: &Grant) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO grants (id, request, state, version, requester, team, cluster, account, approved_at, document)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO ledger_head (one, size, frontier, checkpoint, at) VALUES (1, ?, ?, ?, ?)
+         ON CONFLICT (one) DO UPDATE SET size = excluded.size, frontier = excluded.frontier,
+           checkpoint = excluded.checkpoint, at = excluded.at",
     )
-    .bind(grant.id.to_string())
-    .bind(grant.request.to_string())
-    .bind(grant.state.name())
-    .bind(index(grant.version))
-    .bind(&grant.requester.person_claim)
-    .bind(&grant.team)
-    .bind(&grant.cluster)
-    .bind(&grant.account)
-    .bind(ms(grant.approved_at))
-    .bind(json(grant)?)
+    .bind(index(frontier.size()))
+    .bind(frontier.to_bytes())
+    .bind(checkpoint)
+    .bind(ms(at))
     .execute(connection)
     .await
-    .map_err(database("making a grant"))?;
+    .map_err(database("writing the ledger's head"))?;
     Ok(())
 }
 
-async fn update_grant(
+async fn store_segment(
     connection: &mut SqliteConnection,
-    expected: &str,
-    grant: &Grant,
+    segment: &Segment,
 ) -> Result<(), StoreError> {
-    let new = Grant {
-        version: grant.version + 1,
-        ..grant.clone()
-    };
-    let done = sqlx::query(
-        "UPDATE grants SET state = ?, version = ?, document = ? WHERE id = ? AND state = ? AND version = ?",
-    )
-    .bind(new.state.name())
-    .bind(index(new.version))
-    .bind(json(&new)?)
-    .bind(new.id.to_string())
-    .bind(expected)
-    .bind(index(grant.version))
-    .execute(connection)
-    .await
-    .map_err(database("changing a grant"))?;
-    changed("the grant", done.rows_affected())
-}
-
-async fn insert_follow_up(connection: &mut SqliteConnection, follow_up: &FollowUp) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO follow_ups (id, grant_id, state, version, team, from_at, closed_at, document)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(follow_up.id.to_string())
-    .bind(follow_up.grant.to_string())
-    .bind(follow_up.state.name())
-    .bind(index(follow_up.version))
-    .bind(&follow_up.team)
-    .bind(ms(follow_up.from))
-    .bind(follow_up.closed_at.map(ms))
-    .bind(json(follow_up)?)
-    .execute(connection)
-    .await
-    .map_err(database("opening a follow-up"))?;
-    Ok(())
-}
-
-async fn update_follow_up(
-    connection: &mut SqliteConnection,
-    expected: &str,
-    follow_up: &FollowUp,
-) -> Result<(), StoreError> {
-    let new = FollowUp {
-        version: follow_up.version + 1,
-        ..follow_up.clone()
-    };
-    let done = sqlx::query(
-        "UPDATE follow_ups SET state = ?, version = ?, closed_at = ?, document = ?
-         WHERE id = ? AND state = ? AND version = ?",
-    )
-    .bind(new.state.name())
-    .bind(index(new.version))
-    .bind(new.closed_at.map(ms))
-    .bind(json(&new)?)
-    .bind(new.id.to_string())
-    .bind(expected)
-    .bind(index(follow_up.version))
-    .execute(connection)
-    .await
-    .map_err(database("changing a follow-up"))?;
-    changed("the follow-up", done.rows_affected())
-}
-
-async fn insert_finding(connection: &mut SqliteConnection, finding: &Finding) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO findings (id, key, at, open, document) VALUES (?, ?, ?, 1, ?)
-         ON CONFLICT (key) WHERE open = 1 DO NOTHING",
-    )
-    .bind(finding.id.to_string())
-    .bind(&finding.key)
-    .bind(ms(finding.at))
-    .bind(json(finding)?)
-    .execute(connection)
-    .await
-    .map_err(database("keeping a finding"))?;
-    Ok(())
-}
-
-async fn settle_finding(connection: &mut SqliteConnection, finding: &Finding) -> Result<(), StoreError> {
-    let done = sqlx::query("UPDATE findings SET open = 0, document = ? WHERE id = ? AND open = 1")
-        .bind(json(finding)?)
-        .bind(finding.id.to_string())
+    sqlx::query("INSERT INTO segments (first, count, bytes) VALUES (?, ?, ?)")
+        .bind(index(segment.first))
+        .bind(segment.count)
+        .bind(&segment.bytes)
         .execute(connection)
         .await
-        .map_err(database("settling a finding"))?;
-    changed("the finding", done.rows_affected())
-}
-
-fn changed(what: &'static str, rows: u64) -> Result<(), StoreError> {
-    if rows == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::Conflict(what))
-    }
+        .map_err(database("writing a segment"))?;
+    Ok(())
 }

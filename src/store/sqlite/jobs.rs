@@ -66,7 +66,9 @@ impl SqliteStore {
 pub(super) async fn insert(connection: &mut SqliteConnection, job: &Job) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO jobs (id, key, due, document) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (key) DO UPDATE SET due = min(due, excluded.due), again = leased_until > 0",
+         ON CONFLICT (key) DO UPDATE SET due = min(due, excluded.due), again = leased_until > 0,
+           document = CASE WHEN excluded.due < due
+             THEN json_set(document, '$.due', json_extract(excluded.document, '$.due')) ELSE document END",
     )
     .bind(job.id.to_string())
     .bind(job.kind.key())

@@ -1,28 +1,64 @@
 //! The ledger's tables: segments, the head, and the look-up lines.
 
-use super::{SqliteStore, corrupt, database, index, ms, time};
-use crate::clock::Time;
+use super::commit::store_head;
+use super::{SqliteStore, corrupt, database, index, time};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
 use crate::ledger::segment::{HEADER_LEN, leaves as segment_leaves};
-use crate::ledger::{Checkpoint, Frontier, Segment};
+use crate::ledger::{Checkpoint, Frontier, SignedCheckpoint};
 use crate::store::contract::{EntryFilter, EntryLine, Head, StoreError, StoredSegment};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::str::FromStr;
 
 impl SqliteStore {
-    /// Writes the head of the empty log when there is none.
+    /// Writes the head of the empty log when there is none; otherwise refuses to go on from a head that
+    /// is not the one this broker signed.
+    ///
+    /// Whoever alters the stored frontier would otherwise have the next commit sign over it.
     pub(super) async fn start_ledger(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        let row = sqlx::query("SELECT count(*) AS n FROM ledger_head")
-            .fetch_one(&mut *writer)
-            .await
-            .map_err(database("opening the ledger"))?;
-        if row.get::<i64, _>("n") == 0 {
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM ledger_head) AS heads, (SELECT size FROM ledger_head) AS size,
+               (SELECT max(first + count) FROM segments) AS stored",
+        )
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(database("opening the ledger"))?;
+        let stored = row.get::<Option<i64>, _>("stored").unwrap_or(0);
+        if row.get::<i64, _>("heads") == 0 {
+            if stored > 0 {
+                return Err(refused(format!("{stored} entries are stored and their signed head is gone")));
+            }
             let frontier = Frontier::default();
             let checkpoint = self.sign(&frontier)?;
-            store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await?;
+            return store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await;
+        }
+        let (frontier, checkpoint) = head(&mut writer).await?;
+        if row.get::<Option<i64>, _>("size") != Some(index(frontier.size())) {
+            return Err(refused("the head's size is not that of its frontier".to_owned()));
+        }
+        if stored != index(frontier.size()) {
+            let size = frontier.size();
+            return Err(refused(format!("its head is of {size} entries, and {stored} are stored")));
+        }
+        self.check_head(&frontier, &checkpoint)
+    }
+
+    /// The checkpoint is ours and signs exactly this frontier.
+    fn check_head(&self, frontier: &Frontier, checkpoint: &str) -> Result<(), StoreError> {
+        let signed = SignedCheckpoint::parse(checkpoint)
+            .map_err(|error| refused(format!("its newest checkpoint cannot be read: {error}")))?;
+        let key = self.signer.verifier_key();
+        signed.verify(std::slice::from_ref(&key)).map_err(|error| {
+            refused(format!("its newest checkpoint is not signed by the configured key {key}: {error}"))
+        })?;
+        if *signed.checkpoint() != Checkpoint::of(key.name(), frontier) {
+            return Err(refused(format!(
+                "its frontier of {} entries is not the one that its newest checkpoint of {} entries signs",
+                frontier.size(),
+                signed.checkpoint().size
+            )));
         }
         Ok(())
     }
@@ -183,37 +219,9 @@ pub(super) async fn head(connection: &mut SqliteConnection) -> Result<(Frontier,
     Ok((frontier, row.get("checkpoint")))
 }
 
-pub(super) async fn store_head(
-    connection: &mut SqliteConnection,
-    frontier: &Frontier,
-    checkpoint: &str,
-    at: Time,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO ledger_head (one, size, frontier, checkpoint, at) VALUES (1, ?, ?, ?, ?)
-         ON CONFLICT (one) DO UPDATE SET size = excluded.size, frontier = excluded.frontier,
-           checkpoint = excluded.checkpoint, at = excluded.at",
-    )
-    .bind(index(frontier.size()))
-    .bind(frontier.to_bytes())
-    .bind(checkpoint)
-    .bind(ms(at))
-    .execute(connection)
-    .await
-    .map_err(database("writing the ledger's head"))?;
-    Ok(())
-}
-
-pub(super) async fn store_segment(
-    connection: &mut SqliteConnection,
-    segment: &Segment,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO segments (first, count, bytes) VALUES (?, ?, ?)")
-        .bind(index(segment.first))
-        .bind(segment.count)
-        .bind(&segment.bytes)
-        .execute(connection)
-        .await
-        .map_err(database("writing a segment"))?;
-    Ok(())
+fn refused(why: String) -> StoreError {
+    StoreError::Refused(format!(
+        "the ledger in this store cannot be continued: {why}. Nothing was written; \
+         `breakglass verify` on a copy of it says what is whole and what is not"
+    ))
 }

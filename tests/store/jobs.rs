@@ -1,0 +1,188 @@
+//! The outbox: leased, never lost, never twice at once.
+
+use crate::domain::job::{Job, JobKind};
+use crate::domain::notice::Delivery;
+use crate::domain::transition::{Transition, Write};
+use crate::fixture::at;
+use crate::ids::GrantId;
+use crate::suite::{Engine, opened, said};
+use crate::writes::notice;
+use chrono::TimeDelta;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const LEASE: TimeDelta = TimeDelta::seconds(90);
+
+fn end() -> Job {
+    Job::new(
+        JobKind::End {
+            grant: GrantId::new(),
+        },
+        at(10),
+    )
+}
+
+pub async fn a_job_is_leased_once<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let jobs: Vec<_> = (0..20).map(|_| end()).collect();
+    store.poke(&jobs).await.unwrap();
+    assert!(
+        store.lease_jobs(at(9), LEASE, 100).await.unwrap().is_empty(),
+        "not due yet"
+    );
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut mine = vec![];
+                loop {
+                    let jobs = store.lease_jobs(at(10), LEASE, 3).await.unwrap();
+                    if jobs.is_empty() {
+                        return mine;
+                    }
+                    mine.extend(jobs.into_iter().map(|job| job.id));
+                }
+            })
+        })
+        .collect();
+    let mut leased = vec![];
+    for worker in workers {
+        leased.extend(worker.await.unwrap());
+    }
+    assert_eq!(leased.len(), 20);
+    assert_eq!(
+        leased.iter().collect::<BTreeSet<_>>().len(),
+        20,
+        "each by one worker"
+    );
+    for job in &jobs {
+        store.drop_job(job.id).await.unwrap();
+    }
+    assert!(store.jobs().await.unwrap().is_empty());
+}
+
+pub async fn a_lease_that_is_over_is_taken_by_the_next<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    store.poke(&[end()]).await.unwrap();
+    assert_eq!(store.lease_jobs(at(10), LEASE, 9).await.unwrap().len(), 1);
+    assert!(store.lease_jobs(at(99), LEASE, 9).await.unwrap().is_empty());
+    assert_eq!(
+        store.lease_jobs(at(100), LEASE, 9).await.unwrap().len(),
+        1,
+        "its worker died"
+    );
+}
+
+pub async fn what_is_poked_while_leased_runs_again<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let job = end();
+    store.poke(std::slice::from_ref(&job)).await.unwrap();
+    let leased = store.lease_jobs(at(10), LEASE, 9).await.unwrap();
+    let again = Job::new(job.kind.clone(), at(11));
+    store
+        .commit(Transition::new(said("asked again")).job(again.kind.clone(), again.due))
+        .await
+        .unwrap();
+    assert!(
+        store.lease_jobs(at(12), LEASE, 9).await.unwrap().is_empty(),
+        "never twice at once"
+    );
+    store.drop_job(leased[0].id).await.unwrap();
+    let second = store.lease_jobs(at(12), LEASE, 9).await.unwrap();
+    assert_eq!(
+        second.len(),
+        1,
+        "it may have read the world before what caused the poke"
+    );
+    store.drop_job(second[0].id).await.unwrap();
+    assert!(store.jobs().await.unwrap().is_empty(), "and then it is done");
+}
+
+pub async fn a_poke_brings_forward_and_never_back<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let job = end();
+    let due = |seconds| Job::new(job.kind.clone(), at(seconds));
+    store.poke(&[due(50)]).await.unwrap();
+    store.poke(&[due(20), due(90)]).await.unwrap();
+    let jobs = store.jobs().await.unwrap();
+    assert_eq!(jobs.len(), 1, "one job a key");
+    assert_eq!(jobs[0].due, at(20));
+    assert!(store.lease_jobs(at(19), LEASE, 9).await.unwrap().is_empty());
+    assert_eq!(store.lease_jobs(at(20), LEASE, 9).await.unwrap().len(), 1);
+}
+
+pub async fn what_failed_waits_and_says_why<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    store.poke(&[end()]).await.unwrap();
+    let mut now = at(10);
+    for attempt in 0..3 {
+        let mut job = store.lease_jobs(now, LEASE, 9).await.unwrap().remove(0);
+        assert_eq!(job.attempts, attempt);
+        job.due = now + Job::back_off(attempt);
+        job.attempts += 1;
+        job.failing_since.get_or_insert(now);
+        job.error = Some("the API server is away".to_owned());
+        store.put_back(&job).await.unwrap();
+        let wait = TimeDelta::milliseconds(1);
+        assert!(
+            store
+                .lease_jobs(job.due - wait, LEASE, 9)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        now = job.due;
+    }
+    let kept = store.jobs().await.unwrap().remove(0);
+    assert_eq!((kept.attempts, kept.failing_since), (3, Some(at(10))));
+    assert_eq!(kept.error.as_deref(), Some("the API server is away"));
+    assert_eq!(kept.due, at(17), "1 s, 2 s, 4 s");
+}
+
+pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let notice = notice(&["mail:leads@example.test", "webhook:incidents"]);
+    store
+        .commit(Transition::new(said("asked")).notice(notice.clone()))
+        .await
+        .unwrap();
+    let jobs = store.lease_jobs(at(0), LEASE, 9).await.unwrap();
+    let channels: BTreeSet<_> = jobs
+        .iter()
+        .map(|job| match &job.kind {
+            JobKind::Deliver { notice: of, channel } if *of == notice.id => channel.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        channels,
+        BTreeSet::from(["mail:leads@example.test", "webhook:incidents"])
+    );
+    assert!(store.undeliverable().await.unwrap().is_empty());
+    let given_up = Delivery {
+        notice: notice.id,
+        channel: "webhook:incidents".to_owned(),
+        title: notice.title,
+        delivered_at: None,
+        attempts: 9,
+        error: Some("410 Gone".to_owned()),
+        undeliverable: true,
+    };
+    let write = Write::Delivery(given_up.clone());
+    store
+        .commit(Transition::new(said("not delivered")).write(write))
+        .await
+        .unwrap();
+    assert_eq!(store.undeliverable().await.unwrap(), [given_up.clone()]);
+    let late = Delivery {
+        delivered_at: Some(at(90)),
+        undeliverable: false,
+        error: None,
+        ..given_up
+    };
+    store
+        .commit(Transition::new(said("delivered")).write(Write::Delivery(late)))
+        .await
+        .unwrap();
+    assert!(store.undeliverable().await.unwrap().is_empty());
+}

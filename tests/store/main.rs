@@ -1,0 +1,17 @@
+//! Every engine of the store is held to one contract: the cases of `suite` know nothing but
+//! [`breakglass::store::Store`]. What only SQLite promises is in `sqlite`.
+
+use breakglass::{clock, config, domain, ids};
+
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the domain, which use more of it"
+)]
+#[path = "../../src/domain/fixture.rs"]
+mod fixture;
+mod jobs;
+mod ledger;
+mod look_ups;
+mod sqlite;
+mod suite;
+mod writes;
