@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             file,
             cluster,
             audit_policy,
-        } => config::command::manifests(&file, cluster.as_deref(), audit_policy),
+        } => breakglass::cluster::command::manifests(&file, cluster.as_deref(), audit_policy),
     };
     match said {
         Ok(text) => {
