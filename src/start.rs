@@ -69,7 +69,7 @@ async fn run(config: Config) -> Result<(), String> {
         changed: tokio::sync::broadcast::Sender::new(1024),
         unwritten_ends: std::sync::Mutex::default(),
         audit: breakglass::broker::record::AuditState::default(),
-        watches: worker::watch::Watches::default(),
+        watches: breakglass::broker::watch::Watches::default(),
         config: Arc::clone(&config),
     });
     broker.enter_policy().await.map_err(words)?;
@@ -123,7 +123,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn words(error: impl std::error::Error) -> String {
-    worker::jobs::chain(&error)
+    breakglass::broker::chain(&error)
 }
 
 /// Ctrl-C or SIGTERM.

@@ -152,7 +152,7 @@ fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
 
 /// An error with its causes, on one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    crate::worker::jobs::chain(error)
+    crate::broker::chain(error)
 }
 
 #[cfg(test)]

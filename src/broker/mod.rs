@@ -20,6 +20,7 @@ pub mod review;
 pub mod session;
 pub mod start;
 pub mod verify;
+pub mod watch;
 
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};
@@ -115,7 +116,7 @@ pub struct Broker {
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.
-    pub watches: crate::worker::watch::Watches,
+    pub watches: watch::Watches,
 }
 
 impl Broker {
@@ -194,4 +195,19 @@ impl Broker {
         self.commit(transition).await?;
         Ok(())
     }
+}
+
+/// An error with its causes, once, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = source.source();
+    }
+    text.replace(['\n', '\r'], " ")
 }

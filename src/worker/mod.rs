@@ -2,7 +2,6 @@
 //! a deadline, it acts as soon as it wakes.
 
 pub mod jobs;
-pub mod watch;
 
 use crate::broker::{Broker, Result};
 use std::future::Future;
@@ -41,7 +40,7 @@ fn spawn<F, S>(
     tasks.spawn(async move {
         loop {
             if let Err(error) = step(Arc::clone(&broker)).await {
-                tracing::warn!(name, error = %crate::worker::jobs::chain(&error), "a loop failed; it runs again");
+                tracing::warn!(name, error = %crate::broker::chain(&error), "a loop failed; it runs again");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -1,6 +1,6 @@
 //! The scopes of live grants are watched, so that there is always a "before".
 
-use crate::broker::{Broker, Result};
+use super::{Broker, Result};
 use crate::cluster::ClusterError;
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::object::ObjectVersion;
