@@ -53,7 +53,9 @@ const LONGER: &[(&str, &str)] = &[
 static BINARY: LazyLock<Vec<String>> = LazyLock::new(|| {
     let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
     let main = std::fs::read_to_string(main).unwrap();
-    let own = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let own = main
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
     ["lib", "main"]
         .into_iter()
         .chain(own)
