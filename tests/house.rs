@@ -112,9 +112,9 @@ impl Source {
 
     /// The rooms this file names, by any spelling of a path.
     fn rooms_used(&self) -> BTreeSet<String> {
-        let mut used = BTreeSet::new();
         static PATHS: LazyLock<Regex> =
             LazyLock::new(|| Regex::new(r"\b(crate|breakglass|super(?:::super)*)::(\{|\w+)").unwrap());
+        let mut used = BTreeSet::new();
         for found in PATHS.captures_iter(&self.code) {
             let root = &found[1];
             if root.starts_with("super") && root.split("::").count() < self.depth() {
@@ -162,7 +162,7 @@ fn sources() -> Vec<Source> {
             };
             if path.is_dir() {
                 walk(&path, &below, into);
-            } else if name.ends_with(".rs") {
+            } else if path.extension().is_some_and(|end| end == "rs") {
                 into.push(Source::new(&below, &std::fs::read_to_string(&path).unwrap()));
             }
         }
@@ -178,7 +178,7 @@ fn against_the_direction(source: &Source) -> Vec<String> {
         .zip(FLOORS)
         .flat_map(|(floor, rooms)| rooms.iter().map(move |room| (*room, floor)))
         .collect();
-    if BINARY.iter().any(|file| *file == source.path) {
+    if BINARY.contains(&source.path.as_str()) {
         return vec![];
     }
     let room = source.room();
@@ -198,12 +198,12 @@ fn against_the_direction(source: &Source) -> Vec<String> {
 }
 
 fn impure(source: &Source) -> Vec<String> {
-    if !PURE.contains(&source.room()) {
-        return vec![];
-    }
     static FORBIDDEN: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"\b(tokio|sqlx|reqwest|kube|axum|hyper|octocrab|lettre)\b\s*(::|;)|\basync\s+(fn|move|\{)|\.await\b").unwrap()
     });
+    if !PURE.contains(&source.room()) {
+        return vec![];
+    }
     FORBIDDEN
         .find_iter(&source.code)
         .map(|found| format!("{}: {}", source.path, found.as_str()))

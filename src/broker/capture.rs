@@ -19,6 +19,7 @@ use crate::ledger;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// A canary that did not come back by then is sent again.
 const CANARY_PATIENCE: TimeDelta = TimeDelta::seconds(10);
@@ -313,10 +314,14 @@ impl Broker {
         let objects: std::collections::BTreeSet<_> = follow_up.drift.iter().map(|row| &row.object).collect();
         let mut sentence = format!("{} drifted", count(objects.len(), "object"));
         if let Some(pull) = &follow_up.pull {
-            sentence += &format!("; pull request #{} is open", pull.number);
+            let _ = write!(sentence, "; pull request #{} is open", pull.number);
         }
         if !follow_up.items.is_empty() {
-            sentence += &format!("; {} must be done by hand", count(follow_up.items.len(), "item"));
+            let _ = write!(
+                sentence,
+                "; {} must be done by hand",
+                count(follow_up.items.len(), "item")
+            );
         }
         let mut mail = super::notices::mail_of([&follow_up.requester]);
         mail.extend(self.lead_mail(&follow_up));

@@ -278,7 +278,7 @@ impl Broker {
     fn follow_up_for(&self, grant: &Grant, now: Time) -> FollowUp {
         let deadlines = match self.config.profiles.get(&grant.profile) {
             Some(profile) => self.config.deadlines(profile),
-            None => self.config.sla.deadlines.clone(),
+            None => self.config.sla.deadlines,
         };
         let soon = self.config.sla.due_soon_percent;
         FollowUp {

@@ -274,9 +274,9 @@ pub fn for_eyes(mut payload: Value) -> Value {
             Value::Object(map) => {
                 for (name, value) in map {
                     if name == "id_token" {
-                        *value = LEFT_OUT.into()
+                        *value = LEFT_OUT.into();
                     } else {
-                        walk(value)
+                        walk(value);
                     }
                 }
             }

@@ -41,7 +41,7 @@ impl Broker {
         let repo = super::follow_up::repo_of(work.repository);
         let branch = format!("breakglass/{}", work.grant.id);
         let checkpoint = self.store.head().await?.checkpoint;
-        let title = self.title(work);
+        let title = title(work);
         // The grant's own words, not the clock: a repeated try must make the same commit.
         let message = CommitMessage {
             subject: title.clone(),
@@ -121,20 +121,6 @@ impl Broker {
             }
             Err(error) => tracing::warn!(%error, "reviews could not be asked for"),
         }
-    }
-
-    fn title(&self, work: &Publication<'_>) -> String {
-        let objects: BTreeSet<_> = work
-            .follow_up
-            .drift
-            .iter()
-            .map(|row| row.object.as_str())
-            .collect();
-        let what = match objects.iter().next() {
-            Some(only) if objects.len() == 1 => (*only).to_owned(),
-            _ => count(objects.len(), "object"),
-        };
-        format!("Emergency change on {}: {what}", work.grant.cluster)
     }
 
     async fn body(&self, work: &Publication<'_>, checkpoint: &str) -> Result<PullBody> {
@@ -246,4 +232,19 @@ fn short(checkpoint: &str) -> Option<String> {
     let mut lines = checkpoint.lines();
     let (_, size, root) = (lines.next()?, lines.next()?, lines.next()?);
     Some(format!("{size}:{root}"))
+}
+
+/// The pull request's title, and the commit's subject.
+fn title(work: &Publication<'_>) -> String {
+    let objects: BTreeSet<_> = work
+        .follow_up
+        .drift
+        .iter()
+        .map(|row| row.object.as_str())
+        .collect();
+    let what = match objects.iter().next() {
+        Some(only) if objects.len() == 1 => (*only).to_owned(),
+        _ => count(objects.len(), "object"),
+    };
+    format!("Emergency change on {}: {what}", work.grant.cluster)
 }

@@ -360,7 +360,7 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         },
         |grant| About::grant(grant).by(&grant.requester),
     );
-    let mut flags = names(&serde_json::to_value(&action.flags).unwrap_or_default());
+    let mut flags = names(&serde_json::to_value(action.flags).unwrap_or_default());
     if grant.is_some_and(|grant| is_own_check(grant, action)) {
         flags.push(OWN_CHECK.to_owned());
     }

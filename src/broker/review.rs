@@ -71,7 +71,7 @@ impl Broker {
     /// Not Rejected, no text, or not theirs.
     pub async fn explain(&self, id: FollowUpId, by: &Person, text: &str) -> Result<()> {
         let follow_up = self.follow_up_of(id).await?;
-        self.must_be_party(&follow_up, by)?;
+        Self::must_be_party(&follow_up, by)?;
         if follow_up.state != FollowUpState::Rejected {
             return Err(BrokerError::Refused(
                 "only a rejected pull request needs an explanation".into(),
@@ -172,7 +172,7 @@ impl Broker {
     }
 
     /// `person` had or approved the access.
-    fn must_be_party(&self, follow_up: &FollowUp, person: &Person) -> Result<()> {
+    fn must_be_party(follow_up: &FollowUp, person: &Person) -> Result<()> {
         if follow_up.is_independent(person) {
             Err(BrokerError::Refused(
                 "only whoever had or approved the access chooses that".into(),

@@ -66,7 +66,7 @@ impl Watches {
                             tracing::error!(why, grant = %grant.id, "the scope cannot be watched");
                         }
                         Err(error) => {
-                            tracing::warn!(%error, grant = %grant.id, "a watch broke; it starts again")
+                            tracing::warn!(%error, grant = %grant.id, "a watch broke; it starts again");
                         }
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;

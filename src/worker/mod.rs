@@ -47,7 +47,7 @@ fn spawn<F, S>(
     stop: &CancellationToken,
     name: &'static str,
     period: Duration,
-    step: F,
+    work: F,
 ) where
     F: Fn(Arc<Broker>) -> S + Send + 'static,
     S: Future<Output = Result<()>> + Send,
@@ -55,7 +55,7 @@ fn spawn<F, S>(
     let (broker, stop) = (Arc::clone(broker), stop.clone());
     tasks.spawn(async move {
         loop {
-            if let Err(error) = step(Arc::clone(&broker)).await {
+            if let Err(error) = work(Arc::clone(&broker)).await {
                 tracing::warn!(name, error = %crate::broker::chain(&error), "a loop failed; it runs again");
             }
             tokio::select! {

@@ -13,6 +13,10 @@ use breakglass::ids::GrantId;
 use breakglass::store::{FollowUpFilter, GrantFilter, RequestFilter};
 use serde_json::json;
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "every look-up of the contract, one after another"
+)]
 pub async fn documents_are_found_by_what_they_are_about<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let pending = filed(&*store).await;

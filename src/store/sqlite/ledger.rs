@@ -225,7 +225,7 @@ pub(super) async fn head(connection: &mut SqliteConnection) -> Result<(Frontier,
     Ok((frontier, row.get("checkpoint")))
 }
 
-fn refused(why: String) -> StoreError {
+fn refused(why: impl std::fmt::Display) -> StoreError {
     StoreError::Refused(format!(
         "the ledger in this store cannot be continued: {why}. Nothing was written; \
          `breakglass verify` on a copy of it says what is whole and what is not"
