@@ -1,5 +1,6 @@
 //! `breakglass verify`: is this record whole? Offline, with the public key, without a word of the broker.
 
+use crate::broker::chain;
 use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
 use crate::ledger::bundle::MAX_BUNDLE;
 use crate::ledger::checkpoint::MAX_NOTE;
@@ -148,11 +149,6 @@ fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
     let mut bytes = vec![];
     file.take(bound as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
     if bytes.len() > bound { Err(failed(format!("it is longer than {bound} bytes"))) } else { Ok(bytes) }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    crate::worker::jobs::chain(error)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 6] = [
     &["ledger", "audit", "drift"],
     &["store", "cluster", "forge", "notify", "identity"],
     &["broker"],
-    &["worker", "web"],
+    &["worker", "web", "verify", "drill"],
 ];
 const PURE: [&str; 4] = ["domain", "ledger", "audit", "drift"];
 const LONGEST: usize = 400;

@@ -70,6 +70,21 @@ macro_rules! refusals {
 }
 refusals!(RequestRefusal, GrantRefusal, FollowUpRefusal);
 
+/// An error with its causes, once, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = source.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
 /// What a stage returns.
 pub type Result<T> = std::result::Result<T, BrokerError>;
 

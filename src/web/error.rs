@@ -68,7 +68,7 @@ impl From<BrokerError> for Error {
             BrokerError::Cluster(error) => Self::Internal(error.to_string()),
             BrokerError::Forge(error) => Self::Unavailable {
                 what: "The forge does not answer.".to_owned(),
-                detail: crate::worker::jobs::chain(&error),
+                detail: crate::broker::chain(&error),
             },
         }
     }
@@ -78,7 +78,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(what) => Self::Conflict(format!("{what} was changed by somebody else meanwhile")),
-            error => Self::Internal(crate::worker::jobs::chain(&error)),
+            error => Self::Internal(crate::broker::chain(&error)),
         }
     }
 }

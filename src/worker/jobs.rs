@@ -1,5 +1,6 @@
 //! The outbox is worked off: leased, done, dropped; or put back with the reason and a growing wait.
 
+pub use crate::broker::chain;
 use crate::broker::{Broker, BrokerError, Outcome, Result};
 use crate::domain::job::{Job, JobKind};
 use chrono::TimeDelta;
@@ -89,19 +90,4 @@ fn retry_after(error: &BrokerError) -> Option<TimeDelta> {
         BrokerError::Forge(forge) => forge.retry_after().and_then(|wait| TimeDelta::from_std(wait).ok()),
         _ => None,
     }
-}
-
-/// An error with its causes, once, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = source.source();
-    }
-    text.replace(['\n', '\r'], " ")
 }

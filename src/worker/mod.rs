@@ -41,7 +41,7 @@ fn spawn<F, S>(
     tasks.spawn(async move {
         loop {
             if let Err(error) = step(Arc::clone(&broker)).await {
-                tracing::warn!(name, error = %crate::worker::jobs::chain(&error), "a loop failed; it runs again");
+                tracing::warn!(name, error = %crate::broker::chain(&error), "a loop failed; it runs again");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -103,7 +103,7 @@ pub async fn receive(
     match timeout_at(until, recorded).await {
         Ok(Ok(Ok(()))) => StatusCode::OK.into_response(),
         Ok(Ok(Err(error))) => {
-            tracing::error!(error = %crate::worker::jobs::chain(&error), "a batch could not be entered");
+            tracing::error!(error = %crate::broker::chain(&error), "a batch could not be entered");
             busy("it could not be written; send it again\n")
         }
         Ok(Err(panicked)) => {
@@ -184,7 +184,7 @@ async fn lost(broker: &Broker, cluster: &str) {
          missing here. Look into the API server's own audit log, and lower its batch size"
     );
     if let Err(error) = broker.find(&format!("audit too long {cluster}"), About::cluster(cluster), &text, None).await {
-        tracing::error!(error = %crate::worker::jobs::chain(&error), "a lost batch could not be recorded");
+        tracing::error!(error = %crate::broker::chain(&error), "a lost batch could not be recorded");
     }
 }
 
