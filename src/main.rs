@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             file,
             cluster,
             audit_policy,
-        } => config::command::manifests(&file, cluster.as_deref(), audit_policy),
+        } => breakglass::cluster::command::manifests(&file, cluster.as_deref(), audit_policy),
         Command::Drill(options) => return drilled(&options),
         Command::Verify { path, key, against } => return verified(&path, &key, &against),
     };

@@ -20,6 +20,7 @@ pub mod review;
 pub mod session;
 pub mod start;
 pub mod verify;
+pub mod watch;
 
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};
@@ -31,8 +32,8 @@ use crate::domain::request::RequestRefusal;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::domain::{entry_kind::EntryKind, grant::Grant};
 use crate::forge::{Forge, ForgeError};
-use crate::notify::Notifier;
 use crate::ids::{FindingId, GrantId};
+use crate::notify::Notifier;
 use crate::store::{Committed, Store, StoreError};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -69,21 +70,6 @@ macro_rules! refusals {
     )*};
 }
 refusals!(RequestRefusal, GrantRefusal, FollowUpRefusal);
-
-/// An error with its causes, once, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = source.source();
-    }
-    text.replace(['\n', '\r'], " ")
-}
 
 /// What a stage returns.
 pub type Result<T> = std::result::Result<T, BrokerError>;
@@ -130,7 +116,7 @@ pub struct Broker {
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.
-    pub watches: crate::worker::watch::Watches,
+    pub watches: watch::Watches,
 }
 
 impl Broker {
@@ -145,9 +131,9 @@ impl Broker {
     /// # Errors
     /// It is not configured (any more).
     pub fn cluster(&self, name: &str) -> Result<&Arc<dyn Cluster>> {
-        self.clusters
-            .get(name)
-            .ok_or_else(|| BrokerError::Refused(format!("cluster {name} is not in the configuration any more")))
+        self.clusters.get(name).ok_or_else(|| {
+            BrokerError::Refused(format!("cluster {name} is not in the configuration any more"))
+        })
     }
 
     /// A grant that exists.
@@ -163,7 +149,11 @@ impl Broker {
     /// # Errors
     /// The store's.
     pub async fn commit(&self, transition: Transition) -> Result<Committed> {
-        let grants: Vec<_> = transition.records.iter().filter_map(|record| record.about.grant).collect();
+        let grants: Vec<_> = transition
+            .records
+            .iter()
+            .filter_map(|record| record.about.grant)
+            .collect();
         let grants_changed = transition
             .writes
             .iter()
@@ -188,7 +178,13 @@ impl Broker {
     /// The store's.
     pub async fn find(&self, key: &str, about: About, text: &str, grant: Option<GrantId>) -> Result<()> {
         let now = self.now();
-        if self.store.open_findings().await?.iter().any(|finding| finding.key == key) {
+        if self
+            .store
+            .open_findings()
+            .await?
+            .iter()
+            .any(|finding| finding.key == key)
+        {
             return Ok(());
         }
         let finding = Finding {
@@ -202,11 +198,31 @@ impl Broker {
         };
         tracing::warn!(finding = %finding.id, key, text, "finding");
         let notice = self.notice_compliance("finding", "Something needs your eyes", text, "/feed", &about);
-        let transition =
-            Transition::new(record(EntryKind::Finding, now, about, text, json!({"key": key, "id": finding.id})))
-                .write(Write::NewFinding(finding))
-                .notice(notice);
+        let transition = Transition::new(record(
+            EntryKind::Finding,
+            now,
+            about,
+            text,
+            json!({"key": key, "id": finding.id}),
+        ))
+        .write(Write::NewFinding(finding))
+        .notice(notice);
         self.commit(transition).await?;
         Ok(())
     }
+}
+
+/// An error with its causes, once, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = source.source();
+    }
+    text.replace(['\n', '\r'], " ")
 }

@@ -2,6 +2,7 @@
 //! does it with a real API server, one behaviour a file. [`manifests`] prints what has to be applied
 //! to a cluster before.
 
+pub mod command;
 pub mod contract;
 pub mod manifests;
 

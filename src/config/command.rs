@@ -1,4 +1,5 @@
-//! The commands that look at a configuration and change nothing: `check`, `schema`, `manifests`.
+//! The commands that look at a configuration and change nothing: `check`, `schema`. (What is to
+//! be applied to a cluster is printed by `cluster::command`.)
 
 use super::{Config, Env, Problem};
 use std::fmt::Write;
@@ -42,32 +43,11 @@ pub fn check(path: &Path, secrets: bool) -> Result<String, String> {
     Ok(said)
 }
 
-/// What has to be applied to a cluster before access to it can be lent, or its audit policy.
-/// `cluster` may be left out where there is only one.
+/// The configuration at `path`, or every problem in it, to be printed as it is.
 ///
 /// # Errors
 /// What is wrong, to be printed as it is.
-pub fn manifests(path: &Path, cluster: Option<&str>, audit_policy: bool) -> Result<String, String> {
-    let config = load(path, false)?;
-    if audit_policy {
-        return Ok(crate::cluster::manifests::audit_policy());
-    }
-    let names: Vec<&str> = config.clusters.keys().map(String::as_str).collect();
-    let name = match (cluster, names.as_slice()) {
-        (Some(name), _) => name,
-        (None, [only]) => only,
-        (None, _) => {
-            return Err(format!(
-                "error: there are several clusters; choose one with --cluster: {}",
-                names.join(", ")
-            ));
-        }
-    };
-    crate::cluster::manifests::manifests(&config, name)
-        .map_err(|error| format!("error: {error}; the clusters are {}", names.join(", ")))
-}
-
-fn load(path: &Path, secrets: bool) -> Result<Config, String> {
+pub fn load(path: &Path, secrets: bool) -> Result<Config, String> {
     let loaded = if secrets {
         Config::load(path, &Env::of_process())
     } else {

@@ -2,7 +2,6 @@
 //! a deadline, it acts as soon as it wakes.
 
 pub mod jobs;
-pub mod watch;
 
 use crate::broker::{Broker, Result};
 use std::future::Future;
@@ -14,14 +13,30 @@ use tokio_util::task::TaskTracker;
 /// Starts every loop; they end when `stop` is cancelled.
 pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken) {
     let every = Duration::from_secs;
-    spawn(broker, tasks, stop, "requests", every(1), |b| async move { b.lapse_requests().await });
-    spawn(broker, tasks, stop, "grants", every(1), |b| async move { b.look_after_grants().await });
-    spawn(broker, tasks, stop, "canaries", every(1), |b| async move { b.send_canaries().await });
-    spawn(broker, tasks, stop, "rules", every(15), |b| async move { b.compare_rules().await });
-    spawn(broker, tasks, stop, "deadlines", every(5), |b| async move { b.look_at_deadlines().await });
-    spawn(broker, tasks, stop, "neutral checks", every(30), |b| async move { b.let_others_pass().await });
-    spawn(broker, tasks, stop, "tidy", every(60), |b| async move { Ok(b.store.tidy(b.now()).await?) });
-    spawn(broker, tasks, stop, "ledger check", every(600), |b| async move { b.check_ledger().await });
+    spawn(broker, tasks, stop, "requests", every(1), |b| async move {
+        b.lapse_requests().await
+    });
+    spawn(broker, tasks, stop, "grants", every(1), |b| async move {
+        b.look_after_grants().await
+    });
+    spawn(broker, tasks, stop, "canaries", every(1), |b| async move {
+        b.send_canaries().await
+    });
+    spawn(broker, tasks, stop, "rules", every(15), |b| async move {
+        b.compare_rules().await
+    });
+    spawn(broker, tasks, stop, "deadlines", every(5), |b| async move {
+        b.look_at_deadlines().await
+    });
+    spawn(broker, tasks, stop, "neutral checks", every(30), |b| async move {
+        b.let_others_pass().await
+    });
+    spawn(broker, tasks, stop, "tidy", every(60), |b| async move {
+        Ok(b.store.tidy(b.now()).await?)
+    });
+    spawn(broker, tasks, stop, "ledger check", every(600), |b| async move {
+        b.check_ledger().await
+    });
     tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
 }
 

@@ -134,7 +134,7 @@ async fn a_head_that_was_not_signed_is_not_continued() {
             "size is not that of its frontier",
         ),
         (
-            "UPDATE ledger_head SET frontier = substr(frontier, 1, 39) || x'00'",
+            "UPDATE ledger_head SET frontier = CAST(x'0000000000000003' || zeroblob(64) AS BLOB)",
             "is not the one",
         ),
         ("UPDATE ledger_head SET frontier = x'00'", "frontier is damaged"),

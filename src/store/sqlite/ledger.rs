@@ -28,7 +28,9 @@ impl SqliteStore {
         let stored = row.get::<Option<i64>, _>("stored").unwrap_or(0);
         if row.get::<i64, _>("heads") == 0 {
             if stored > 0 {
-                return Err(refused(format!("{stored} entries are stored and their signed head is gone")));
+                return Err(refused(format!(
+                    "{stored} entries are stored and their signed head is gone"
+                )));
             }
             let frontier = Frontier::default();
             let checkpoint = self.sign(&frontier)?;
@@ -40,7 +42,9 @@ impl SqliteStore {
         }
         if stored != index(frontier.size()) {
             let size = frontier.size();
-            return Err(refused(format!("its head is of {size} entries, and {stored} are stored")));
+            return Err(refused(format!(
+                "its head is of {size} entries, and {stored} are stored"
+            )));
         }
         self.check_head(&frontier, &checkpoint)
     }
@@ -51,7 +55,9 @@ impl SqliteStore {
             .map_err(|error| refused(format!("its newest checkpoint cannot be read: {error}")))?;
         let key = self.signer.verifier_key();
         signed.verify(std::slice::from_ref(&key)).map_err(|error| {
-            refused(format!("its newest checkpoint is not signed by the configured key {key}: {error}"))
+            refused(format!(
+                "its newest checkpoint is not signed by the configured key {key}: {error}"
+            ))
         })?;
         if *signed.checkpoint() != Checkpoint::of(key.name(), frontier) {
             return Err(refused(format!(

@@ -15,7 +15,9 @@ use sha2::Sha256;
 use std::io::Write as _;
 
 fn token(stage: &Stage) -> String {
-    let AuditSender::Token(token) = &stage.app.config().clusters["production"].audit else { panic!("a token") };
+    let AuditSender::Token(token) = &stage.app.config().clusters["production"].audit else {
+        panic!("a token")
+    };
     format!("Bearer {}", token.expose())
 }
 
@@ -48,7 +50,11 @@ fn batch(n: u32) -> Vec<u8> {
 }
 
 async fn entries(stage: &Stage, kind: EntryKind) -> usize {
-    let filter = EntryFilter { kinds: vec![kind], limit: 100, ..EntryFilter::default() };
+    let filter = EntryFilter {
+        kinds: vec![kind],
+        limit: 100,
+        ..EntryFilter::default()
+    };
     stage.app.broker.store.entries(filter).await.unwrap().len()
 }
 
@@ -56,11 +62,28 @@ async fn entries(stage: &Stage, kind: EntryKind) -> usize {
 async fn a_batch_is_durable_before_its_answer_and_a_repeat_changes_nothing() {
     let stage = Stage::new().await;
     let token = token(&stage);
-    assert_eq!(send(&stage, "production", &token, false, batch(1)).await.status, StatusCode::OK);
+    assert_eq!(
+        send(&stage, "production", &token, false, batch(1)).await.status,
+        StatusCode::OK
+    );
     assert_eq!(entries(&stage, EntryKind::BatchCount).await, 1);
-    assert_eq!(send(&stage, "production", &token, true, packed(&batch(1))).await.status, StatusCode::OK);
-    assert_eq!(entries(&stage, EntryKind::BatchCount).await, 1, "the same batch, packed");
-    assert_eq!(send(&stage, "production", &token, true, packed(&batch(2))).await.status, StatusCode::OK);
+    assert_eq!(
+        send(&stage, "production", &token, true, packed(&batch(1)))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        entries(&stage, EntryKind::BatchCount).await,
+        1,
+        "the same batch, packed"
+    );
+    assert_eq!(
+        send(&stage, "production", &token, true, packed(&batch(2)))
+            .await
+            .status,
+        StatusCode::OK
+    );
     assert_eq!(entries(&stage, EntryKind::BatchCount).await, 2);
 }
 
@@ -72,7 +95,10 @@ async fn an_unknown_cluster_and_a_wrong_token_look_the_same() {
     let none = send(&stage, "production", "", false, batch(1)).await;
     let empty = send(&stage, "elsewhere", "Bearer ", false, batch(1)).await;
     for answer in [&wrong, &unknown, &none, &empty] {
-        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::UNAUTHORIZED, wrong.text.as_str()));
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (StatusCode::UNAUTHORIZED, wrong.text.as_str())
+        );
     }
     assert_eq!(entries(&stage, EntryKind::BatchCount).await, 0);
 }
@@ -81,8 +107,18 @@ async fn an_unknown_cluster_and_a_wrong_token_look_the_same() {
 async fn what_cannot_be_read_is_kept_and_answered_so_that_it_is_not_sent_for_ever() {
     let stage = Stage::new().await;
     let token = token(&stage);
-    assert_eq!(send(&stage, "production", &token, false, b"{\"kind\":".to_vec()).await.status, StatusCode::OK);
-    assert_eq!(send(&stage, "production", &token, true, b"never packed".to_vec()).await.status, StatusCode::OK);
+    assert_eq!(
+        send(&stage, "production", &token, false, b"{\"kind\":".to_vec())
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        send(&stage, "production", &token, true, b"never packed".to_vec())
+            .await
+            .status,
+        StatusCode::OK
+    );
     assert_eq!(entries(&stage, EntryKind::Quarantined).await, 2);
 }
 
@@ -94,7 +130,10 @@ async fn a_bomb_is_refused_and_said_to_compliance() {
     let answer = send(&stage, "production", &token(&stage), true, bomb).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     let findings = stage.app.broker.store.open_findings().await.unwrap();
-    assert!(findings[0].text.contains("longer than can be taken"), "{findings:?}");
+    assert!(
+        findings[0].text.contains("longer than can be taken"),
+        "{findings:?}"
+    );
 }
 
 async fn deliver(stage: &Stage, id: &str, secret: &str, number: u64) -> Answer {
@@ -119,8 +158,17 @@ async fn owed(stage: &Stage) -> crate::ids::FollowUpId {
     debt.grant = grant;
     debt.request = store.grant(grant).await.unwrap().unwrap().request;
     let id = debt.id;
-    let entry = record(EntryKind::FollowUpOwed, now(), About::follow_up(&debt), "owed", json!({}));
-    store.commit(Transition::new(entry).write(Write::NewFollowUp(debt))).await.unwrap();
+    let entry = record(
+        EntryKind::FollowUpOwed,
+        now(),
+        About::follow_up(&debt),
+        "owed",
+        json!({}),
+    );
+    store
+        .commit(Transition::new(entry).write(Write::NewFollowUp(debt)))
+        .await
+        .unwrap();
     id
 }
 
@@ -130,11 +178,23 @@ async fn the_forge_wakes_the_follow_up_whose_pull_request_moved() {
     let id = owed(&stage).await;
     let secret = stage.app.config().forge.webhook_secret.expose().to_owned();
     let store = &stage.app.broker.store;
-    assert_eq!(deliver(&stage, "d-1", &secret, 8).await.status, StatusCode::ACCEPTED);
-    assert!(store.jobs().await.unwrap().is_empty(), "somebody else's pull request");
-    assert_eq!(deliver(&stage, "d-2", &secret, 7).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        deliver(&stage, "d-1", &secret, 8).await.status,
+        StatusCode::ACCEPTED
+    );
+    assert!(
+        store.jobs().await.unwrap().is_empty(),
+        "somebody else's pull request"
+    );
+    assert_eq!(
+        deliver(&stage, "d-2", &secret, 7).await.status,
+        StatusCode::ACCEPTED
+    );
     let jobs = store.jobs().await.unwrap();
-    assert_eq!(jobs.iter().map(|job| job.kind.clone()).collect::<Vec<_>>(), [JobKind::Follow { follow_up: id }]);
+    assert_eq!(
+        jobs.iter().map(|job| job.kind.clone()).collect::<Vec<_>>(),
+        [JobKind::Follow { follow_up: id }]
+    );
     assert!(jobs[0].due <= now());
     let again = deliver(&stage, "d-2", &secret, 7).await;
     assert_eq!((again.status, again.text.as_str()), (StatusCode::OK, "known\n"));
@@ -145,9 +205,22 @@ async fn what_the_forge_did_not_sign_wakes_nobody_and_is_found() {
     let stage = Stage::new().await;
     owed(&stage).await;
     for _ in 0..3 {
-        assert_eq!(deliver(&stage, "d-1", "guessed", 7).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            deliver(&stage, "d-1", "guessed", 7).await.status,
+            StatusCode::UNAUTHORIZED
+        );
     }
-    assert!(stage.app.broker.store.jobs().await.unwrap().iter().all(|job| !matches!(job.kind, JobKind::Follow { .. })));
+    assert!(
+        stage
+            .app
+            .broker
+            .store
+            .jobs()
+            .await
+            .unwrap()
+            .iter()
+            .all(|job| !matches!(job.kind, JobKind::Follow { .. }))
+    );
     let findings = stage.app.broker.store.open_findings().await.unwrap();
     assert_eq!(findings.len(), 1, "one finding, however many tries");
     assert!(findings[0].text.contains("without the forge's signature"));

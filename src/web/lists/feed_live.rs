@@ -36,7 +36,9 @@ pub async fn live(State(app): State<App>, signed: Signed) -> Result<Response> {
         tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(LONGEST) => {} }
     };
     let events = counts(app, signed, changed, since).take_until(over);
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .into_response())
 }
 
 fn counts(
@@ -45,37 +47,55 @@ fn counts(
     changed: broadcast::Receiver<crate::broker::Changed>,
     since: u64,
 ) -> impl Stream<Item = std::result::Result<Event, Infallible>> {
-    stream::unfold((app, signed, changed, 0), move |(app, signed, mut changed, told)| async move {
-        loop {
-            match changed.recv().await {
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
-            tokio::time::sleep(GATHER).await;
-            while !matches!(changed.try_recv(), Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed)) {}
-            // Who signed out elsewhere is told nothing more: asked of the store, not of this connection.
-            let is_signed_in = signed.session.load().await.is_ok()
-                && matches!(session::login(&app, &signed.session).await, Ok(Some(_)));
-            if !is_signed_in {
-                return None;
-            }
-            let count = match newer(&app.broker, since).await {
-                Ok(count) => count,
-                Err(error) => {
-                    tracing::warn!(error = %crate::broker::chain(&error), "the feed could not be counted");
+    stream::unfold(
+        (app, signed, changed, 0),
+        move |(app, signed, mut changed, told)| async move {
+            loop {
+                match changed.recv().await {
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+                tokio::time::sleep(GATHER).await;
+                while !matches!(
+                    changed.try_recv(),
+                    Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed)
+                ) {}
+                // Who signed out elsewhere is told nothing more: asked of the store, not of this connection.
+                let is_signed_in = signed.session.load().await.is_ok()
+                    && matches!(session::login(&app, &signed.session).await, Ok(Some(_)));
+                if !is_signed_in {
                     return None;
                 }
-            };
-            if count == told {
-                continue;
+                let count = match newer(&app.broker, since).await {
+                    Ok(count) => count,
+                    Err(error) => {
+                        tracing::warn!(error = %crate::broker::chain(&error), "the feed could not be counted");
+                        return None;
+                    }
+                };
+                if count == told {
+                    continue;
+                }
+                let Ok(fragment) = (FeedNew { count }).render() else {
+                    return None;
+                };
+                return Some((Ok(Event::default().data(fragment)), (app, signed, changed, count)));
             }
-            let Ok(fragment) = (FeedNew { count }).render() else { return None };
-            return Some((Ok(Event::default().data(fragment)), (app, signed, changed, count)));
-        }
-    })
+        },
+    )
 }
 
 async fn newer(broker: &Broker, since: u64) -> std::result::Result<usize, crate::store::StoreError> {
-    let filter = EntryFilter { kinds: FeedQuery::default().kinds(), limit: MOST, ..EntryFilter::default() };
-    Ok(broker.store.entries(filter).await?.iter().take_while(|line| line.index >= since).count())
+    let filter = EntryFilter {
+        kinds: FeedQuery::default().kinds(),
+        limit: MOST,
+        ..EntryFilter::default()
+    };
+    Ok(broker
+        .store
+        .entries(filter)
+        .await?
+        .iter()
+        .take_while(|line| line.index >= since)
+        .count())
 }

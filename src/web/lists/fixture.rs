@@ -57,10 +57,16 @@ impl Stage {
         let signer = Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(now()));
         let path = folder.path().join("breakglass.db");
-        let store = SqliteStore::open(&path, Arc::clone(&clock), Arc::new(signer)).await.unwrap();
+        let store = SqliteStore::open(&path, Arc::clone(&clock), Arc::new(signer))
+            .await
+            .unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         // The adapters are the real ones; nobody answers at their addresses.
-        let forge = GitHub::new(Settings::new("https://127.0.0.1:9", Auth::Token(crate::forge::Secret::new("t")))).unwrap();
+        let forge = GitHub::new(Settings::new(
+            "https://127.0.0.1:9",
+            Auth::Token(crate::forge::Secret::new("t")),
+        ))
+        .unwrap();
         let identity = OpenIdConnect::new(identity::Settings {
             issuer: "https://127.0.0.1:9".to_owned(),
             client_id: "breakglass".to_owned(),
@@ -87,20 +93,30 @@ impl Stage {
             watches: crate::worker::watch::Watches::default(),
         };
         let app = App::new(Arc::new(broker), Arc::new(identity.unwrap()));
-        Self { router: router(app.clone()).unwrap(), app, _folder: folder }
+        Self {
+            router: router(app.clone()).unwrap(),
+            app,
+            _folder: folder,
+        }
     }
 
     /// Signs somebody in who is in `groups`.
     pub async fn signed_in(&self, subject: &str, groups: &[&str]) -> Reader {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let who = Person { groups, ..person(subject) };
+        let who = Person {
+            groups,
+            ..person(subject)
+        };
         self.app.broker.store.remember(&who, now()).await.unwrap();
         let login = Login::new(who, now(), "token".to_owned(), now());
         let csrf = login.csrf.clone();
         let session = Session::new(None, Arc::new(self.app.sessions.clone()), None);
         keep(&session, &login).await.unwrap();
         session.save().await.unwrap();
-        Reader { cookie: format!("{}={}", cookie_name(true), session.id().unwrap()), csrf }
+        Reader {
+            cookie: format!("{}={}", cookie_name(true), session.id().unwrap()),
+            csrf,
+        }
     }
 
     /// Sends a request.
@@ -109,7 +125,11 @@ impl Stage {
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 64 << 20).await.unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Answer { status: parts.status, headers: parts.headers, text }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+        }
     }
 
     /// Opens a page.
@@ -138,7 +158,9 @@ impl Stage {
 
 /// A debt since `from` whose pull request is number 7.
 pub fn debt(from: crate::clock::Time) -> crate::domain::follow_up::FollowUp {
-    let mut debt = super::sla_figures::tests::follow_up("payments", from).owed(from).unwrap();
+    let mut debt = super::sla_figures::tests::follow_up("payments", from)
+        .owed(from)
+        .unwrap();
     debt.pull = Some(crate::domain::follow_up::PullRequest {
         repository: "deploy".to_owned(),
         number: 7,

@@ -7,12 +7,12 @@ pub mod feed;
 mod feed_formats;
 mod feed_live;
 mod feed_query;
+#[cfg(test)]
+pub(in crate::web) mod fixture;
 pub mod ledger;
 pub mod policy;
 pub mod sla;
 mod sla_figures;
-#[cfg(test)]
-pub(in crate::web) mod fixture;
 #[cfg(test)]
 mod tests;
 

@@ -18,7 +18,11 @@ async fn filled() -> (Stage, GrantId) {
 }
 
 async fn reads(stage: &Stage) -> usize {
-    let filter = EntryFilter { kinds: vec![EntryKind::LedgerRead], limit: 100, ..EntryFilter::default() };
+    let filter = EntryFilter {
+        kinds: vec![EntryKind::LedgerRead],
+        limit: 100,
+        ..EntryFilter::default()
+    };
     stage.app.broker.store.entries(filter).await.unwrap().len()
 }
 
@@ -27,17 +31,44 @@ async fn the_feed_and_the_ledger_are_for_their_readers_alone() {
     let (stage, grant) = filled().await;
     let engineer = stage.signed_in("second", &["payments-engineers"]).await;
     let export = format!("/ledger/export/{grant}.bgx");
-    for path in ["/feed", "/feed.atom", "/feed.json", "/feed.csv", "/feed/live", "/ledger", export.as_str()] {
-        assert_eq!(stage.get(path, Some(&engineer)).await.status, StatusCode::FORBIDDEN, "{path}");
-        assert_eq!(stage.get(path, None).await.status, StatusCode::SEE_OTHER, "{path}");
+    for path in [
+        "/feed",
+        "/feed.atom",
+        "/feed.json",
+        "/feed.csv",
+        "/feed/live",
+        "/ledger",
+        export.as_str(),
+    ] {
+        assert_eq!(
+            stage.get(path, Some(&engineer)).await.status,
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
+        assert_eq!(
+            stage.get(path, None).await.status,
+            StatusCode::SEE_OTHER,
+            "{path}"
+        );
     }
     assert_eq!(reads(&stage).await, 0, "nothing was read");
     let filed = stage.get("/ledger/entries/0", Some(&engineer)).await;
-    assert_eq!(filed.status, StatusCode::NOT_FOUND, "the request's own entry names no grant");
+    assert_eq!(
+        filed.status,
+        StatusCode::NOT_FOUND,
+        "the request's own entry names no grant"
+    );
     let own_team = stage.get("/ledger/entries/3", Some(&engineer)).await;
-    assert_eq!(own_team.status, StatusCode::OK, "an action of a grant of their team");
+    assert_eq!(
+        own_team.status,
+        StatusCode::OK,
+        "an action of a grant of their team"
+    );
     let other_team = stage.signed_in("other", &["platform-engineers-2"]).await;
-    assert_eq!(stage.get("/ledger/entries/3", Some(&other_team)).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        stage.get("/ledger/entries/3", Some(&other_team)).await.status,
+        StatusCode::NOT_FOUND
+    );
 }
 
 #[tokio::test]
@@ -46,10 +77,21 @@ async fn the_same_filter_holds_on_the_page_and_in_every_form() {
     let reader = stage.signed_in("compliance", &["compliance"]).await;
     let page = stage.get("/feed", Some(&reader)).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
-    assert!(page.text.contains("approved") && !page.text.contains("scaled payments/web"), "actions only when asked for");
+    assert!(
+        page.text.contains("approved") && !page.text.contains("scaled payments/web"),
+        "actions only when asked for"
+    );
     let page = stage.get("/feed?flag=change&team=payments", Some(&reader)).await;
-    assert_eq!(page.text.matches("scaled payments/web-").count(), 12, "{}", page.text);
-    assert!(page.text.contains("/feed.csv?team=payments&#38;flag=change"), "the query goes along");
+    assert_eq!(
+        page.text.matches("scaled payments/web-").count(),
+        12,
+        "{}",
+        page.text
+    );
+    assert!(
+        page.text.contains("/feed.csv?team=payments&#38;flag=change"),
+        "the query goes along"
+    );
     let none = stage.get("/feed?flag=exec", Some(&reader)).await;
     assert!(none.text.contains("Nothing matches this filter."));
 
@@ -57,20 +99,32 @@ async fn the_same_filter_holds_on_the_page_and_in_every_form() {
     let feed: Value = serde_json::from_str(&feed.text).unwrap();
     assert_eq!(feed["version"], "https://jsonfeed.org/version/1.1");
     assert_eq!(feed["items"].as_array().unwrap().len(), 12);
-    assert_eq!(feed["items"][0]["_breakglass"]["facts"]["action"]["mutates"], true);
+    assert_eq!(
+        feed["items"][0]["_breakglass"]["facts"]["action"]["mutates"],
+        true
+    );
     let atom = stage.get("/feed.atom?flag=change", Some(&reader)).await;
     let atom = atom_syndication::Feed::read_from(atom.text.as_bytes()).unwrap();
     assert_eq!(atom.entries.len(), 12);
     let csv = stage.get("/feed.csv?flag=change", Some(&reader)).await;
     assert_eq!(csv.headers[header::CONTENT_TYPE], "text/csv; charset=utf-8");
-    assert_eq!(csv::Reader::from_reader(csv.text.as_bytes()).records().count(), 12);
+    assert_eq!(
+        csv::Reader::from_reader(csv.text.as_bytes()).records().count(),
+        12
+    );
 }
 
 #[tokio::test]
 async fn no_form_of_the_feed_shows_a_signed_token() {
     let (stage, _) = filled().await;
     let reader = stage.signed_in("compliance", &["compliance"]).await;
-    for path in ["/feed", "/feed.json", "/feed.atom", "/feed.csv", "/ledger/entries/1"] {
+    for path in [
+        "/feed",
+        "/feed.json",
+        "/feed.atom",
+        "/feed.csv",
+        "/ledger/entries/1",
+    ] {
         let answer = stage.get(path, Some(&reader)).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
         // How every token in compact form begins: the letters of `{"`.
@@ -82,7 +136,10 @@ async fn no_form_of_the_feed_shows_a_signed_token() {
 async fn compliance_settles_a_finding_with_a_note_and_nobody_else_does() {
     let (stage, _) = filled().await;
     let broker = &stage.app.broker;
-    broker.find("k", About::cluster("production"), "a token nobody knows", None).await.unwrap();
+    broker
+        .find("k", About::cluster("production"), "a token nobody knows", None)
+        .await
+        .unwrap();
     let id = broker.store.open_findings().await.unwrap()[0].id;
     let path = format!("/feed/findings/{id}/settle");
     let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
@@ -90,11 +147,22 @@ async fn compliance_settles_a_finding_with_a_note_and_nobody_else_does() {
     assert!(refused.status.is_client_error());
     let compliance = stage.signed_in("compliance", &["compliance"]).await;
     let page = stage.get("/feed", Some(&compliance)).await;
-    assert!(page.text.contains("a token nobody knows") && page.text.contains(&path), "pinned, with its form");
+    assert!(
+        page.text.contains("a token nobody knows") && page.text.contains(&path),
+        "pinned, with its form"
+    );
     assert!(!stage.get("/feed", Some(&auditor)).await.text.contains(&path));
-    assert!(stage.post(&path, &compliance, &[("note", " ")]).await.status.is_client_error());
+    assert!(
+        stage
+            .post(&path, &compliance, &[("note", " ")])
+            .await
+            .status
+            .is_client_error()
+    );
     assert_eq!(broker.store.open_findings().await.unwrap().len(), 1);
-    let done = stage.post(&path, &compliance, &[("note", "it was the drill")]).await;
+    let done = stage
+        .post(&path, &compliance, &[("note", "it was the drill")])
+        .await;
     assert_eq!(done.status, StatusCode::SEE_OTHER);
     assert!(broker.store.open_findings().await.unwrap().is_empty());
 }
@@ -107,15 +175,33 @@ async fn an_entry_is_shown_with_its_proof_and_an_export_verifies() {
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     let store = &stage.app.broker.store;
     let leaf = hex::encode(store.leaves(4, 1).await.unwrap()[0]);
-    assert!(page.text.contains(&leaf) && page.text.contains("scaled payments/web-0-1"), "{}", page.text);
-    let export = stage.get(&format!("/ledger/export/{grant}.bgx"), Some(&auditor)).await;
+    assert!(
+        page.text.contains(&leaf) && page.text.contains("scaled payments/web-0-1"),
+        "{}",
+        page.text
+    );
+    let export = stage
+        .get(&format!("/ledger/export/{grant}.bgx"), Some(&auditor))
+        .await;
     let bundle = Bundle::parse(export.text.as_bytes()).unwrap();
     let key = stage.app.broker.verifier_key().unwrap();
     let judged = judge_bundle(&[key], &[], &bundle);
     assert_eq!(judged.report.integrity(), Integrity::Whole, "{judged}");
-    assert_eq!((judged.report.approvals.good, judged.report.entries > 14), (1, true));
-    assert_eq!(stage.get("/ledger/entries/99999", Some(&auditor)).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(stage.get("/ledger/export/nothing.bgx", Some(&auditor)).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        (judged.report.approvals.good, judged.report.entries > 14),
+        (1, true)
+    );
+    assert_eq!(
+        stage.get("/ledger/entries/99999", Some(&auditor)).await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        stage
+            .get("/ledger/export/nothing.bgx", Some(&auditor))
+            .await
+            .status,
+        StatusCode::NOT_FOUND
+    );
 }
 
 #[tokio::test]
@@ -139,7 +225,11 @@ async fn the_ledger_page_says_what_was_checked_and_nothing_before() {
     assert!(before.text.contains("has not been checked"), "{}", before.text);
     stage.app.broker.check_ledger().await.unwrap();
     let after = stage.get("/ledger", Some(&auditor)).await;
-    assert!(after.text.contains("The record is unaltered.") && after.text.contains("1 approval holds"), "{}", after.text);
+    assert!(
+        after.text.contains("The record is unaltered.") && after.text.contains("1 approval holds"),
+        "{}",
+        after.text
+    );
     let note = stage.get("/log/checkpoint", Some(&auditor)).await.text;
     assert!(note.contains("breakglass.example.org/ledger"), "{note}");
 }
@@ -156,11 +246,20 @@ async fn an_altered_record_is_found_by_the_broker_itself() {
     .await;
     stage.app.broker.check_ledger().await.unwrap();
     let checked = stage.app.broker.ledger_checked().await.unwrap().unwrap();
-    assert!(!checked.whole && checked.problems[0].contains("the provider signed for another request"), "{checked:?}");
+    assert!(
+        !checked.whole && checked.problems[0].contains("the provider signed for another request"),
+        "{checked:?}"
+    );
     let findings = store.open_findings().await.unwrap();
     assert_eq!(findings.len(), 1);
     let compliance = stage.signed_in("compliance", &["compliance"]).await;
-    assert!(stage.get("/ledger", Some(&compliance)).await.text.contains("The record was altered."));
+    assert!(
+        stage
+            .get("/ledger", Some(&compliance))
+            .await
+            .text
+            .contains("The record was altered.")
+    );
 }
 
 #[tokio::test]
@@ -177,26 +276,73 @@ async fn numbers_lead_to_what_they_count() {
         }
     }
     let id = debt.id;
-    let entry = record(EntryKind::FollowUpOwed, now(), About::follow_up(&debt), "owed", json!({}));
-    store.commit(Transition::new(entry).write(Write::NewFollowUp(debt))).await.unwrap();
+    let entry = record(
+        EntryKind::FollowUpOwed,
+        now(),
+        About::follow_up(&debt),
+        "owed",
+        json!({}),
+    );
+    store
+        .commit(Transition::new(entry).write(Write::NewFollowUp(debt)))
+        .await
+        .unwrap();
     let engineer = stage.signed_in("second", &["payments-engineers"]).await;
     let page = stage.get("/sla", Some(&engineer)).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     assert!(page.text.contains("1 debt is open, 1 is late."), "{}", page.text);
     assert!(page.text.contains("/sla?show=late#owed") && page.text.contains("one more approval"));
     let link = format!("/follow-ups/{id}");
-    assert!(stage.get("/sla?show=late", Some(&engineer)).await.text.contains(&link));
-    assert!(!stage.get("/sla?show=in-time", Some(&engineer)).await.text.contains(&link));
-    assert!(!stage.get("/sla?team=platform", Some(&engineer)).await.text.contains(&link));
+    assert!(
+        stage
+            .get("/sla?show=late", Some(&engineer))
+            .await
+            .text
+            .contains(&link)
+    );
+    assert!(
+        !stage
+            .get("/sla?show=in-time", Some(&engineer))
+            .await
+            .text
+            .contains(&link)
+    );
+    assert!(
+        !stage
+            .get("/sla?team=platform", Some(&engineer))
+            .await
+            .text
+            .contains(&link)
+    );
     let table = stage.get("/sla.csv", Some(&engineer)).await;
-    assert!(table.text.lines().nth(1).is_some_and(|row| row.starts_with(&id.to_string())), "{}", table.text);
+    assert!(
+        table
+            .text
+            .lines()
+            .nth(1)
+            .is_some_and(|row| row.starts_with(&id.to_string())),
+        "{}",
+        table.text
+    );
     let compliance = stage.signed_in("compliance", &["compliance"]).await;
     let review = format!("/feed/reviews/{id}");
-    assert!(stage.get("/feed?state=late", Some(&compliance)).await.text.contains(&review));
-    let done = stage.post(&review, &compliance, &[("note", "looked at every change")]).await;
+    assert!(
+        stage
+            .get("/feed?state=late", Some(&compliance))
+            .await
+            .text
+            .contains(&review)
+    );
+    let done = stage
+        .post(&review, &compliance, &[("note", "looked at every change")])
+        .await;
     assert_eq!(done.status, StatusCode::SEE_OTHER);
     let page = stage.get("/feed?state=reviewed", Some(&compliance)).await;
-    assert!(page.text.contains("looked at every change") && !page.text.contains(&review), "{}", page.text);
+    assert!(
+        page.text.contains("looked at every change") && !page.text.contains(&review),
+        "{}",
+        page.text
+    );
 }
 
 #[tokio::test]
@@ -205,12 +351,30 @@ async fn a_cluster_that_nobody_sees_is_said_so_and_the_policy_answers() {
     let engineer = stage.signed_in("second", &["payments-engineers"]).await;
     let page = stage.get("/clusters", Some(&engineer)).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
-    assert!(page.text.contains("Not reachable") && page.text.contains("Audit is silent"), "{}", page.text);
+    assert!(
+        page.text.contains("Not reachable") && page.text.contains("Audit is silent"),
+        "{}",
+        page.text
+    );
     let page = stage.get("/policy", Some(&engineer)).await;
-    assert!(page.text.contains("payments-admin") && page.text.contains("2 ways to break the glass"), "{}", page.text);
+    assert!(
+        page.text.contains("payments-admin") && page.text.contains("2 ways to break the glass"),
+        "{}",
+        page.text
+    );
     let asked = "/policy?person=second&profile=node-repair&cluster=production&namespace=payments";
     let page = stage.get(asked, Some(&engineer)).await;
-    assert!(page.text.contains("node-repair is for platform, and you ask as payments"), "{}", page.text);
-    let nobody = stage.get("/policy?person=%3Cb%3Enobody&profile=node-repair&cluster=production", Some(&engineer)).await;
+    assert!(
+        page.text
+            .contains("node-repair is for platform, and you ask as payments"),
+        "{}",
+        page.text
+    );
+    let nobody = stage
+        .get(
+            "/policy?person=%3Cb%3Enobody&profile=node-repair&cluster=production",
+            Some(&engineer),
+        )
+        .await;
     assert!(nobody.text.contains("Nobody of that name") && !nobody.text.contains("<b>nobody"));
 }
