@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod drift;
+pub mod drill;
 pub mod forge;
 pub mod identity;
 pub mod ids;

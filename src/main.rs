@@ -2,9 +2,10 @@
 
 mod start;
 
-use breakglass::config;
+use breakglass::{config, drill, verify};
 use clap::{Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Lends time-boxed access to Kubernetes in an emergency, records what is done with it, and brings
 /// git up to date afterwards.
@@ -33,6 +34,17 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Check a store or an export: nothing altered, nothing missing. Offline, with the log's public key.
+    Verify {
+        /// A SQLite store, or an exported grant (.bgx).
+        path: PathBuf,
+        /// The log's public key (name+hash+base64), or a file that holds it; may be given several times.
+        #[arg(long)]
+        key: Vec<String>,
+        /// A checkpoint held elsewhere (a pull request's, a mail's), in a file.
+        #[arg(long)]
+        against: Vec<PathBuf>,
+    },
     /// Print what has to be applied to a cluster: namespaces, roles and admission policies.
     Manifests {
         /// The configuration.
@@ -44,6 +56,8 @@ enum Command {
         #[arg(long)]
         audit_policy: bool,
     },
+    /// Go through a whole emergency against the running broker and its cluster, a line per stage.
+    Drill(drill::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +73,8 @@ fn main() -> ExitCode {
             cluster,
             audit_policy,
         } => breakglass::cluster::command::manifests(&file, cluster.as_deref(), audit_policy),
+        Command::Drill(options) => return drilled(&options),
+        Command::Verify { path, key, against } => return verified(&path, &key, &against),
     };
     match said {
         Ok(text) => {
@@ -70,4 +86,32 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn drilled(options: &drill::Options) -> ExitCode {
+    let ran = tokio::runtime::Runtime::new()
+        .map_err(|error| format!("the runtime did not start: {error}"))
+        .and_then(|runtime| runtime.block_on(drill::run(options)));
+    match ran {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{}", why.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// 0 nothing altered, 1 something altered or missing, 2 it could not be checked.
+fn verified(path: &Path, keys: &[String], against: &[PathBuf]) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the runtime did not start: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let said = runtime.block_on(verify::verify(path, keys, against));
+    print!("{}", said.text);
+    ExitCode::from(said.code)
 }

@@ -46,7 +46,10 @@ impl Broker {
 
     fn may_judge(&self, request: &Request, person: &Person) -> Result<&Profile> {
         let profile = self.config.profiles.get(&request.ask.profile).ok_or_else(|| {
-            BrokerError::Refused(format!("profile {} is not in the configuration any more", request.ask.profile))
+            BrokerError::Refused(format!(
+                "profile {} is not in the configuration any more",
+                request.ask.profile
+            ))
         })?;
         if !policy::is_approver(&self.config, profile, person) {
             let circles = profile.approvers.join(", ");
@@ -81,11 +84,16 @@ impl Broker {
                 let (missing, _) = new.missing();
                 let sentence = format!("{} approved; {missing} more needed", approving.by.name);
                 let entry = record(EntryKind::ApprovalGiven, now, about, sentence, facts);
-                let write = Write::Request { expected: "pending", new };
+                let write = Write::Request {
+                    expected: "pending",
+                    new,
+                };
                 self.commit(Transition::new(entry).write(write)).await?;
             }
             Approved::Enough { request, duration_s } => {
-                let transition = self.approved(&request, duration_s, grant, about, facts, now).await?;
+                let transition = self
+                    .approved(&request, duration_s, grant, about, facts, now)
+                    .await?;
                 self.commit(transition).await?;
             }
         }
@@ -102,7 +110,11 @@ impl Broker {
         now: Time,
     ) -> Result<Transition> {
         about.grant = Some(id);
-        let by: Vec<_> = request.approvals().iter().map(|approval| approval.by.clone()).collect();
+        let by: Vec<_> = request
+            .approvals()
+            .iter()
+            .map(|approval| approval.by.clone())
+            .collect();
         let names: Vec<_> = by.iter().map(|person| person.name.as_str()).collect();
         let sentence = format!(
             "{} approved {} on {} for {}",
@@ -120,9 +132,18 @@ impl Broker {
             &about,
             &mail,
         );
-        let transition = Transition::new(record(EntryKind::RequestApproved, now, about.clone(), sentence, facts))
-            .write(Write::Request { expected: "pending", new: request.clone() })
-            .notice(notice);
+        let transition = Transition::new(record(
+            EntryKind::RequestApproved,
+            now,
+            about.clone(),
+            sentence,
+            facts,
+        ))
+        .write(Write::Request {
+            expected: "pending",
+            new: request.clone(),
+        })
+        .notice(notice);
         if request.ask.extends.is_some() {
             let grant = self.grant(id).await?;
             let expected = grant.state;
@@ -162,7 +183,9 @@ impl Broker {
             state: GrantState::Provisioning,
             version: 0,
         };
-        Ok(transition.write(Write::NewGrant(grant)).job(JobKind::Provision { grant: id }, now))
+        Ok(transition
+            .write(Write::NewGrant(grant))
+            .job(JobKind::Provision { grant: id }, now))
     }
 
     /// An approver says no.
@@ -186,9 +209,19 @@ impl Broker {
             &about,
             &mail,
         );
-        let entry = record(EntryKind::RequestDenied, now, about, sentence, json!({"reason": reason.trim()}));
-        let write = Write::Request { expected: "pending", new };
-        self.commit(Transition::new(entry).write(write).notice(notice)).await?;
+        let entry = record(
+            EntryKind::RequestDenied,
+            now,
+            about,
+            sentence,
+            json!({"reason": reason.trim()}),
+        );
+        let write = Write::Request {
+            expected: "pending",
+            new,
+        };
+        self.commit(Transition::new(entry).write(write).notice(notice))
+            .await?;
         Ok(())
     }
 }

@@ -96,7 +96,8 @@ impl Broker {
                     "Audit of {cluster} has been silent since {}; no new access is lent there",
                     since.format("%H:%M:%S UTC")
                 );
-                self.enter_silence(EntryKind::CanaryMissed, cluster, &text, json!({"since": since})).await?;
+                self.enter_silence(EntryKind::CanaryMissed, cluster, &text, json!({"since": since}))
+                    .await?;
                 self.audit.with(cluster, |seen| seen.canaries.silent = true);
             }
             if now - since > settings.end_after.delta() {
@@ -104,7 +105,8 @@ impl Broker {
             }
         } else if canaries.silent && canaries.back_at.is_some() {
             let text = format!("Audit of {cluster} speaks again");
-            self.enter_silence(EntryKind::CanaryResumed, cluster, &text, json!({"at": now})).await?;
+            self.enter_silence(EntryKind::CanaryResumed, cluster, &text, json!({"at": now}))
+                .await?;
             self.audit.with(cluster, |seen| seen.canaries.silent = false);
         }
         Ok(())
@@ -139,7 +141,10 @@ impl Broker {
                 .get(&grant.profile)
                 .is_none_or(|profile| profile.when_audit_is_silent == WhenSilent::End);
             if strict && grant.state != GrantState::Ending {
-                let reason = format!("audit of {cluster} has been silent since {}", since.format("%H:%M:%S UTC"));
+                let reason = format!(
+                    "audit of {cluster} has been silent since {}",
+                    since.format("%H:%M:%S UTC")
+                );
                 skip_conflict(self.end(grant.id, EndCause::Policy { reason }).await)?;
             }
         }
@@ -157,7 +162,11 @@ mod tests {
         let at = |seconds| Time::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let bound = TimeDelta::seconds(90);
         let mut canaries = Canaries::default();
-        assert_eq!(canaries.silent_since(bound, at(1_000)), None, "nothing was asked yet");
+        assert_eq!(
+            canaries.silent_since(bound, at(1_000)),
+            None,
+            "nothing was asked yet"
+        );
         canaries.first_sent_at = Some(at(0));
         assert_eq!(canaries.silent_since(bound, at(90)), None);
         assert_eq!(canaries.silent_since(bound, at(91)), Some(at(0)));

@@ -19,6 +19,7 @@ use crate::ledger;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// A canary that did not come back by then is sent again.
 const CANARY_PATIENCE: TimeDelta = TimeDelta::seconds(10);
@@ -38,7 +39,9 @@ impl Broker {
     /// # Errors
     /// What failed; tried again until done.
     pub async fn capture(&self, id: FollowUpId) -> Result<Outcome> {
-        let Some(follow_up) = self.store.follow_up(id).await? else { return Ok(Outcome::Done) };
+        let Some(follow_up) = self.store.follow_up(id).await? else {
+            return Ok(Outcome::Done);
+        };
         if follow_up.state != FollowUpState::Capturing {
             return Ok(Outcome::Done);
         }
@@ -58,7 +61,9 @@ impl Broker {
     /// A canary sent after the proof of death has come back, and the window in which the API server
     /// may still retry a batch has passed.
     async fn settled(&self, follow_up: &FollowUp) -> Result<bool> {
-        let Some(cluster) = self.config.clusters.get(&follow_up.cluster) else { return Ok(true) };
+        let Some(cluster) = self.config.clusters.get(&follow_up.cluster) else {
+            return Ok(true);
+        };
         let now = self.now();
         let name = format!("settle {}", follow_up.id);
         let sent = self.store.setting(&name).await?;
@@ -74,29 +79,40 @@ impl Broker {
         }
         let nonce = super::canary::nonce();
         // Written down first: a canary that comes back unasked would prove nothing.
-        self.store.set_setting(&name, &format!("{nonce} {}", now.timestamp_millis())).await?;
+        self.store
+            .set_setting(&name, &format!("{nonce} {}", now.timestamp_millis()))
+            .await?;
         self.cluster(&follow_up.cluster)?.canary(&nonce).await?;
         Ok(false)
     }
 
     /// Before and after of every object the grant's events touched.
-    async fn observe(
-        &self,
-        grant: &Grant,
-        actions: &[(u64, ActionRow)],
-    ) -> Result<Vec<(Touched, Observed)>> {
+    async fn observe(&self, grant: &Grant, actions: &[(u64, ActionRow)]) -> Result<Vec<(Touched, Observed)>> {
         let cluster = self.cluster(&grant.cluster)?;
         let mut observed = vec![];
         for touch in self.touches(grant, actions).await? {
             let until = touch.first_version.unwrap_or(u64::MAX);
             // Without a version in the event, the last one seen before the request came.
             let seen_before = touch.first_version.is_none().then_some(touch.first_us / 1000);
-            let before =
-                self.store.version_before(&grant.cluster, &touch.key, until, seen_before).await?;
+            let before = self
+                .store
+                .version_before(&grant.cluster, &touch.key, until, seen_before)
+                .await?;
             let before = before.and_then(|version| version.object);
-            let after = if touch.key.resource == "secrets" { None } else { cluster.get(&touch.key).await? };
-            let gvk = drift::Gvk::new(&touch.key.group, &touch.key.version, &kind(cluster.as_ref(), &touch.key, before.as_ref().or(after.as_ref())).await?);
-            let uid = before.as_ref().and_then(|o| o.pointer("/metadata/uid")).and_then(Value::as_str);
+            let after = if touch.key.resource == "secrets" {
+                None
+            } else {
+                cluster.get(&touch.key).await?
+            };
+            let gvk = drift::Gvk::new(
+                &touch.key.group,
+                &touch.key.version,
+                &kind(cluster.as_ref(), &touch.key, before.as_ref().or(after.as_ref())).await?,
+            );
+            let uid = before
+                .as_ref()
+                .and_then(|o| o.pointer("/metadata/uid"))
+                .and_then(Value::as_str);
             observed.push((
                 Touched {
                     gvk,
@@ -105,7 +121,12 @@ impl Broker {
                     uid: uid.map(str::to_owned),
                     writes: touch.writes,
                 },
-                Observed { before, after, last_written: touch.last_written, autoscaled: false },
+                Observed {
+                    before,
+                    after,
+                    last_written: touch.last_written,
+                    autoscaled: false,
+                },
             ));
         }
         Ok(observed)
@@ -118,12 +139,18 @@ impl Broker {
             let event = self.event(*entry).await?;
             let write = drift::Write {
                 verb: text(&action.facts, "/verb"),
-                subresource: action.facts.pointer("/object/subresource").and_then(Value::as_str).map(str::to_owned),
+                subresource: action
+                    .facts
+                    .pointer("/object/subresource")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
                 body: event.get("requestObject").cloned(),
                 generate_name: event.pointer("/requestObject/metadata/generateName").is_some()
                     && event.pointer("/requestObject/metadata/name").is_none(),
             };
-            let written = event.get("responseObject").filter(|o| o.get("kind") != Some(&json!("Status")));
+            let written = event
+                .get("responseObject")
+                .filter(|o| o.get("kind") != Some(&json!("Status")));
             let version = written
                 .and_then(|object| object.pointer("/metadata/resourceVersion"))
                 .and_then(Value::as_str)
@@ -155,13 +182,21 @@ impl Broker {
         if !key.name.is_empty() {
             return Ok(vec![key]);
         }
-        let before = self.store.versions_before(&grant.cluster, &key, action.received_us / 1000).await?;
+        let before = self
+            .store
+            .versions_before(&grant.cluster, &key, action.received_us / 1000)
+            .await?;
         Ok(before.into_iter().map(|version| version.key).collect())
     }
 
     /// The stored event of an entry.
     async fn event(&self, entry: u64) -> Result<Value> {
-        Ok(self.payload(entry).await?.pointer("/facts/event").cloned().unwrap_or(Value::Null))
+        Ok(self
+            .payload(entry)
+            .await?
+            .pointer("/facts/event")
+            .cloned()
+            .unwrap_or(Value::Null))
     }
 
     /// The payload of an entry.
@@ -169,8 +204,13 @@ impl Broker {
     /// # Errors
     /// The store's, or the segment is damaged.
     pub async fn payload(&self, entry: u64) -> Result<Value> {
-        let corrupt = |why: String| crate::store::StoreError::Corrupt { what: "a segment", why };
-        let Some(stored) = self.store.segment_of(entry).await? else { return Ok(Value::Null) };
+        let corrupt = |why: String| crate::store::StoreError::Corrupt {
+            what: "a segment",
+            why,
+        };
+        let Some(stored) = self.store.segment_of(entry).await? else {
+            return Ok(Value::Null);
+        };
         let segment = ledger::open(&stored.bytes).map_err(|error| corrupt(error.to_string()))?;
         let at = u32::try_from(entry - stored.first).unwrap_or(u32::MAX);
         match segment.payload(at) {
@@ -194,7 +234,9 @@ impl Broker {
             new.remark(now, format!("{}: {}", note.object, note.what));
         }
         let sentence = match &owed {
-            Some(why) => format!("No drift: cluster and git agree. Somebody else must still review it: {why}"),
+            Some(why) => {
+                format!("No drift: cluster and git agree. Somebody else must still review it: {why}")
+            }
             None => "No drift: cluster and git agree, and nothing was touched that needs a review".to_owned(),
         };
         let notice = self.notice_compliance(
@@ -206,7 +248,10 @@ impl Broker {
         );
         let facts = json!({"review_owed": owed, "notes": new.remarks});
         let transition = Transition::new(record(EntryKind::FollowUpNoDrift, now, about, sentence, facts))
-            .write(Write::FollowUp { expected: FollowUpState::Capturing, new })
+            .write(Write::FollowUp {
+                expected: FollowUpState::Capturing,
+                new,
+            })
             .notice(notice);
         done_unless_conflict(self.commit(transition).await, now)
     }
@@ -227,11 +272,22 @@ impl Broker {
                 let files = self.git_files(repository, Some(&base_commit)).await?;
                 drift::plan(drift, &files, &rules_of(repository, &grant.cluster))
             }
-            None => drift::plan(drift, &[], &Rules { default_namespaces: vec![], new_files_in: String::new() }),
+            None => drift::plan(
+                drift,
+                &[],
+                &Rules {
+                    default_namespaces: vec![],
+                    new_files_in: String::new(),
+                },
+            ),
         };
         follow_up.drift = plan.rows.iter().map(drift_row).collect();
         follow_up.files = plan.file_edits.iter().map(file_change).collect();
-        follow_up.items = plan.manual.iter().map(|item| manual_item(item, &follow_up.items)).collect();
+        follow_up.items = plan
+            .manual
+            .iter()
+            .map(|item| manual_item(item, &follow_up.items))
+            .collect();
         follow_up.touched = touched(drift);
         let now = self.now();
         for note in &plan.notes {
@@ -258,10 +314,14 @@ impl Broker {
         let objects: std::collections::BTreeSet<_> = follow_up.drift.iter().map(|row| &row.object).collect();
         let mut sentence = format!("{} drifted", count(objects.len(), "object"));
         if let Some(pull) = &follow_up.pull {
-            sentence += &format!("; pull request #{} is open", pull.number);
+            let _ = write!(sentence, "; pull request #{} is open", pull.number);
         }
         if !follow_up.items.is_empty() {
-            sentence += &format!("; {} must be done by hand", count(follow_up.items.len(), "item"));
+            let _ = write!(
+                sentence,
+                "; {} must be done by hand",
+                count(follow_up.items.len(), "item")
+            );
         }
         let mut mail = super::notices::mail_of([&follow_up.requester]);
         mail.extend(self.lead_mail(&follow_up));
@@ -277,7 +337,10 @@ impl Broker {
             "deadlines": follow_up.deadlines});
         let new = follow_up.owed(now)?;
         let transition = Transition::new(record(EntryKind::FollowUpOwed, now, about, sentence, facts))
-            .write(Write::FollowUp { expected: FollowUpState::Capturing, new })
+            .write(Write::FollowUp {
+                expected: FollowUpState::Capturing,
+                new,
+            })
             .notice(notice)
             .job(JobKind::Follow { follow_up: id }, now);
         done_unless_conflict(self.commit(transition).await, now)
@@ -285,11 +348,19 @@ impl Broker {
 }
 
 pub(super) fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 pub(super) fn object_key(action: &ActionRow) -> Option<ObjectKey> {
@@ -304,7 +375,10 @@ pub(super) fn object_key(action: &ActionRow) -> Option<ObjectKey> {
 }
 
 async fn kind(cluster: &dyn Cluster, key: &ObjectKey, object: Option<&Value>) -> Result<String> {
-    match object.and_then(|object| object.get("kind")).and_then(Value::as_str) {
+    match object
+        .and_then(|object| object.get("kind"))
+        .and_then(Value::as_str)
+    {
         Some(kind) => Ok(kind.to_owned()),
         None if key.resource == "secrets" => Ok("Secret".to_owned()),
         None => Ok(cluster.kind(key).await?),
@@ -315,7 +389,8 @@ async fn kind(cluster: &dyn Cluster, key: &ObjectKey, object: Option<&Value>) ->
 fn review_owed(actions: &[(u64, ActionRow)]) -> Option<String> {
     let any = |wanted: &[&str]| {
         actions.iter().any(|(_, a)| {
-            wanted.contains(&a.class.as_str()) && !a.flags.iter().any(|flag| flag == "denied" || flag == "dry-run")
+            wanted.contains(&a.class.as_str())
+                && !a.flags.iter().any(|flag| flag == "denied" || flag == "dry-run")
         })
     };
     let mut why = vec![];
@@ -341,13 +416,20 @@ fn drift_row(row: &drift::Row) -> DriftRow {
 }
 
 fn file_change(edit: &drift::FileEdit) -> FileChange {
-    FileChange { path: edit.path.clone(), old: edit.old.clone(), new: edit.new.clone() }
+    FileChange {
+        path: edit.path.clone(),
+        old: edit.old.clone(),
+        new: edit.new.clone(),
+    }
 }
 
 /// An item found again (the record grew, or a try was repeated) keeps what people said of it.
 fn manual_item(item: &ManualItem, known: &[Item]) -> Item {
     let (object, patch) = (item.object.to_string(), item.patch.clone().unwrap_or_default());
-    if let Some(same) = known.iter().find(|i| i.object == object && i.patch == patch && i.why == item.why) {
+    if let Some(same) = known
+        .iter()
+        .find(|i| i.object == object && i.patch == patch && i.why == item.why)
+    {
         return same.clone();
     }
     Item {
@@ -379,7 +461,11 @@ fn touched(drift: &Drift) -> Value {
 
 /// The directory rules of a repository.
 pub(super) fn rules_of(repository: &crate::config::Repository, cluster: &str) -> Rules {
-    let paths: Vec<_> = repository.paths.iter().filter(|path| path.cluster == cluster).collect();
+    let paths: Vec<_> = repository
+        .paths
+        .iter()
+        .filter(|path| path.cluster == cluster)
+        .collect();
     Rules {
         default_namespaces: paths
             .iter()
@@ -414,7 +500,9 @@ impl Broker {
         let mut files = vec![];
         for path in &repository.paths {
             for file in self.forge.list_files(&repo, &path.path, &at).await? {
-                let yaml = [".yaml", ".yml"].iter().any(|end| file.to_ascii_lowercase().ends_with(end));
+                let yaml = [".yaml", ".yml"]
+                    .iter()
+                    .any(|end| file.to_ascii_lowercase().ends_with(end));
                 if !yaml || files.iter().any(|known: &GitFile| known.path == file) {
                     continue;
                 }

@@ -21,7 +21,9 @@ impl Broker {
     /// # Errors
     /// It failed and is tried again.
     pub async fn deliver(&self, id: NoticeId, channel: &str, attempts: u32) -> Result<Outcome> {
-        let Some(notice) = self.store.notice(id).await? else { return Ok(Outcome::Done) };
+        let Some(notice) = self.store.notice(id).await? else {
+            return Ok(Outcome::Done);
+        };
         let checkpoint = self.store.head().await?.checkpoint;
         let sent = self.notifier.send(&notice, channel, &checkpoint).await;
         let now = self.now();
@@ -34,14 +36,19 @@ impl Broker {
             error: sent.as_ref().err().map(ToString::to_string),
             undeliverable: sent.is_err(),
         };
-        let about = About { request: notice.request, grant: notice.grant, ..About::default() };
+        let about = About {
+            request: notice.request,
+            grant: notice.grant,
+            ..About::default()
+        };
         let facts = json!({"notice": id, "channel": channel, "event": notice.event, "attempts": attempts + 1,
             "error": delivery.error, "checkpoint": checkpoint});
         match sent {
             Ok(()) => {
                 let sentence = format!("Told {channel}: {}", notice.title);
                 let entry = record(EntryKind::NoticeDelivered, now, about, sentence, facts);
-                self.commit(Transition::new(entry).write(Write::Delivery(delivery))).await?;
+                self.commit(Transition::new(entry).write(Write::Delivery(delivery)))
+                    .await?;
                 Ok(Outcome::Done)
             }
             Err(error) => {
@@ -52,7 +59,11 @@ impl Broker {
                     let write = Write::Delivery(delivery);
                     skip_conflict(self.commit(Transition::new(entry).write(write)).await)?;
                 }
-                if over { Ok(Outcome::Done) } else { Err(BrokerError::Refused(error.to_string())) }
+                if over {
+                    Ok(Outcome::Done)
+                } else {
+                    Err(BrokerError::Refused(error.to_string()))
+                }
             }
         }
     }

@@ -35,7 +35,10 @@ impl Broker {
         let cause = if grant.requester.same_person(person) {
             EndCause::Done { by: person.clone() }
         } else {
-            EndCause::Revoked { by: person.clone(), reason: reason.trim().to_owned() }
+            EndCause::Revoked {
+                by: person.clone(),
+                reason: reason.trim().to_owned(),
+            }
         };
         // A version that moved meanwhile (a reveal, a shortening) does not keep the access alive.
         loop {
@@ -79,7 +82,10 @@ impl Broker {
         match self.commit(transition).await {
             Err(BrokerError::Store(StoreError::Database { doing, source })) => {
                 tracing::error!(grant = %id, doing, error = %source, "the end cannot be written; taking the access away first");
-                self.unwritten_ends.lock().unwrap_or_else(PoisonError::into_inner).insert(id, kept);
+                self.unwritten_ends
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(id, kept);
                 self.cluster(&cluster)?.remove_bindings(&access).await?;
                 Err(BrokerError::Store(StoreError::Database { doing, source }))
             }
@@ -92,11 +98,18 @@ impl Broker {
     /// # Errors
     /// The store still fails.
     pub async fn write_down_ends(&self) -> Result<()> {
-        let waiting = self.unwritten_ends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let waiting = self
+            .unwritten_ends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for (id, cause) in waiting {
             match self.end(id, cause).await {
                 Ok(()) | Err(BrokerError::Refused(_)) => {
-                    self.unwritten_ends.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                    self.unwritten_ends
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&id);
                 }
                 Err(error) => return Err(error),
             }
@@ -131,18 +144,30 @@ impl Broker {
             cluster.remove_bindings(&access).await?;
             let now = self.now();
             let facts = json!({"refused_after": now});
-            return self.progress(grant, EntryKind::AccessRefused, facts, now, now).await;
+            return self
+                .progress(grant, EntryKind::AccessRefused, facts, now, now)
+                .await;
         };
         let Some(removed_at) = ending.removed_at else {
             cluster.remove_account(&access).await?;
             let now = self.now();
             let shown = grant.reveals.iter().any(|reveal| reveal.probe_token.is_some());
             let again = if shown { now + TOKEN_CACHE } else { now };
-            return self.progress(grant, EntryKind::CredentialRemoved, json!({"removed_at": now}), now, again).await;
+            return self
+                .progress(
+                    grant,
+                    EntryKind::CredentialRemoved,
+                    json!({"removed_at": now}),
+                    now,
+                    again,
+                )
+                .await;
         };
         let mut words = vec![];
         for reveal in &grant.reveals {
-            let Some(probe) = &reveal.probe_token else { continue };
+            let Some(probe) = &reveal.probe_token else {
+                continue;
+            };
             match cluster.probe(probe).await? {
                 Probe::Dead(why) => words.push(why),
                 Probe::Alive => {
@@ -153,7 +178,9 @@ impl Broker {
         }
         let now = self.now();
         if !words.is_empty() && now < removed_at + TOKEN_CACHE {
-            return Err(BrokerError::Refused("the API servers may still remember the credential".into()));
+            return Err(BrokerError::Refused(
+                "the API servers may still remember the credential".into(),
+            ));
         }
         let proof = if words.is_empty() {
             "no credential was ever issued, and nothing of it exists in the cluster".to_owned()
@@ -173,7 +200,9 @@ impl Broker {
         again: Time,
     ) -> Result<Outcome> {
         let mut new = grant.clone();
-        let Some(ending) = &mut new.ending else { return Ok(Outcome::Done) };
+        let Some(ending) = &mut new.ending else {
+            return Ok(Outcome::Done);
+        };
         let sentence = if kind == EntryKind::AccessRefused {
             ending.refused_after = Some(now);
             "Every further request is refused"
@@ -184,18 +213,15 @@ impl Broker {
         ending.failing_since = None;
         ending.error = None;
         let entry = record(kind, now, About::grant(grant), sentence, facts);
-        let write = Write::Grant { expected: GrantState::Ending, new };
+        let write = Write::Grant {
+            expected: GrantState::Ending,
+            new,
+        };
         skip_conflict(self.commit(Transition::new(entry).write(write)).await)?;
         Ok(Outcome::Again(again))
     }
 
-    async fn ended(
-        &self,
-        grant: &Grant,
-        refused_after: Time,
-        now: Time,
-        proof: String,
-    ) -> Result<Outcome> {
+    async fn ended(&self, grant: &Grant, refused_after: Time, now: Time, proof: String) -> Result<Outcome> {
         let mut new = grant.clone();
         if let Some(ending) = &mut new.ending {
             ending.dead_after = Some(now);
@@ -221,7 +247,10 @@ impl Broker {
         );
         let facts = json!({"refused_after": refused_after, "dead_after": now, "proof": proof});
         let mut transition = Transition::new(record(EntryKind::GrantEnded, now, about, sentence, facts))
-            .write(Write::Grant { expected: GrantState::Ending, new })
+            .write(Write::Grant {
+                expected: GrantState::Ending,
+                new,
+            })
             .notice(notice);
         if grant.was_revealed() {
             let follow_up = self.follow_up_for(grant, now);
@@ -235,7 +264,12 @@ impl Broker {
             );
             transition = transition
                 .record(entry)
-                .job(JobKind::Capture { follow_up: follow_up.id }, now)
+                .job(
+                    JobKind::Capture {
+                        follow_up: follow_up.id,
+                    },
+                    now,
+                )
                 .write(Write::NewFollowUp(follow_up));
         }
         done_unless_conflict(self.commit(transition).await, now)
@@ -244,7 +278,7 @@ impl Broker {
     fn follow_up_for(&self, grant: &Grant, now: Time) -> FollowUp {
         let deadlines = match self.config.profiles.get(&grant.profile) {
             Some(profile) => self.config.deadlines(profile),
-            None => self.config.sla.deadlines.clone(),
+            None => self.config.sla.deadlines,
         };
         let soon = self.config.sla.due_soon_percent;
         FollowUp {
@@ -283,14 +317,20 @@ impl Broker {
         let grant = self.grant(id).await?;
         let now = self.now();
         let mut new = grant.clone();
-        let Some(ending) = &mut new.ending else { return Ok(()) };
+        let Some(ending) = &mut new.ending else {
+            return Ok(());
+        };
         // The wait for the token caches is part of the way, not a failure of it.
-        if grant.state != GrantState::Ending || ending.removed_at.is_some_and(|at| now < at + TOKEN_CACHE * 2) {
+        if grant.state != GrantState::Ending || ending.removed_at.is_some_and(|at| now < at + TOKEN_CACHE * 2)
+        {
             return Ok(());
         }
         let since = *ending.failing_since.get_or_insert(now);
         let turned_stuck = !ending.stuck && now - since >= STUCK_AFTER;
-        let first = grant.ending.as_ref().is_some_and(|before| before.failing_since.is_none());
+        let first = grant
+            .ending
+            .as_ref()
+            .is_some_and(|before| before.failing_since.is_none());
         if !first && !turned_stuck {
             return Ok(());
         }
@@ -298,13 +338,27 @@ impl Broker {
         ending.stuck |= turned_stuck;
         let about = About::grant(&grant);
         let (kind, sentence) = if turned_stuck {
-            (EntryKind::EndingStuck, format!("ALARM: the access cannot be taken away: {error}"))
+            (
+                EntryKind::EndingStuck,
+                format!("ALARM: the access cannot be taken away: {error}"),
+            )
         } else {
-            (EntryKind::GrantEnding, format!("Taking the access away failed and is tried again: {error}"))
+            (
+                EntryKind::GrantEnding,
+                format!("Taking the access away failed and is tried again: {error}"),
+            )
         };
-        let mut transition =
-            Transition::new(record(kind, now, about.clone(), sentence.clone(), json!({"since": since})))
-                .write(Write::Grant { expected: GrantState::Ending, new });
+        let mut transition = Transition::new(record(
+            kind,
+            now,
+            about.clone(),
+            sentence.clone(),
+            json!({"since": since}),
+        ))
+        .write(Write::Grant {
+            expected: GrantState::Ending,
+            new,
+        });
         if turned_stuck {
             let title = "ALARM: an access cannot be taken away";
             let path = format!("/grants/{id}");
@@ -322,7 +376,8 @@ impl Broker {
     pub async fn abandon_reveal(&self, id: GrantId, reveal: RevealId) -> Result<Outcome> {
         let grant = self.grant(id).await?;
         if grant.is_revealing(reveal) {
-            self.reveal_failed(&grant, reveal, "it took too long, or the connection was lost").await?;
+            self.reveal_failed(&grant, reveal, "it took too long, or the connection was lost")
+                .await?;
         }
         Ok(Outcome::Done)
     }

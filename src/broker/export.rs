@@ -7,7 +7,8 @@ use crate::domain::person::Person;
 use crate::domain::transition::{About, Transition, record};
 use crate::ids::GrantId;
 use crate::ledger::{
-    self, Bundle, BundleEntry, Checkpoint, Consistency, OpenSegment, Proofs, Prover, SignedCheckpoint, VerifierKey,
+    self, Bundle, BundleEntry, Checkpoint, Consistency, OpenSegment, Proofs, Prover, SignedCheckpoint,
+    VerifierKey,
 };
 use crate::store::{EntryFilter, Store, StoreError};
 use serde_json::{Value, json};
@@ -34,12 +35,22 @@ pub struct Proved {
 /// # Errors
 /// There is no such grant, or the store failed or holds what cannot be read.
 pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Result<Bundle> {
-    let Some(stored) = store.grant(grant).await? else { return Err(BrokerError::NotFound("grant")) };
+    let Some(stored) = store.grant(grant).await? else {
+        return Err(BrokerError::NotFound("grant"));
+    };
     let head = store.head().await?;
     let mut indices = BTreeSet::new();
     let mut left_the_house = BTreeSet::new();
     let mut requests = BTreeSet::from([stored.request]);
-    for line in lines(store, EntryFilter { grant: Some(grant), ..EntryFilter::default() }).await? {
+    for line in lines(
+        store,
+        EntryFilter {
+            grant: Some(grant),
+            ..EntryFilter::default()
+        },
+    )
+    .await?
+    {
         indices.insert(line.index);
         requests.extend(line.about.request);
         if line.kind == EntryKind::CheckpointPublished {
@@ -48,7 +59,10 @@ pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Res
     }
     // An extension is a request of its own: its approvals lend the same access.
     for request in requests {
-        let filter = EntryFilter { request: Some(request), ..EntryFilter::default() };
+        let filter = EntryFilter {
+            request: Some(request),
+            ..EntryFilter::default()
+        };
         indices.extend(lines(store, filter).await?.iter().map(|line| line.index));
     }
     indices.extend(around(store, &stored, &indices).await?);
@@ -72,7 +86,11 @@ pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Res
         grant: Some(grant),
         keys: vec![key.to_string()],
         checkpoint: head.checkpoint,
-        consistency: proofs.consistency.into_iter().map(|(from, proof)| Consistency { from, proof }).collect(),
+        consistency: proofs
+            .consistency
+            .into_iter()
+            .map(|(from, proof)| Consistency { from, proof })
+            .collect(),
         entries,
     })
 }
@@ -90,9 +108,19 @@ async fn around(
         limit: 1,
         ..EntryFilter::default()
     };
-    let mut found: Vec<u64> = store.entries(policy).await?.iter().map(|line| line.index).collect();
+    let mut found: Vec<u64> = store
+        .entries(policy)
+        .await?
+        .iter()
+        .map(|line| line.index)
+        .collect();
     let holes = EntryFilter {
-        kinds: vec![EntryKind::Gap, EntryKind::Quarantined, EntryKind::CanaryMissed, EntryKind::CanaryResumed],
+        kinds: vec![
+            EntryKind::Gap,
+            EntryKind::Quarantined,
+            EntryKind::CanaryMissed,
+            EntryKind::CanaryResumed,
+        ],
         cluster: Some(grant.cluster.clone()),
         ..EntryFilter::default()
     };
@@ -106,7 +134,12 @@ async fn around(
 }
 
 async fn lines(store: &dyn Store, filter: EntryFilter) -> Result<Vec<crate::store::EntryLine>> {
-    Ok(store.entries(EntryFilter { limit: u32::MAX, ..filter }).await?)
+    Ok(store
+        .entries(EntryFilter {
+            limit: u32::MAX,
+            ..filter
+        })
+        .await?)
 }
 
 /// The size of the checkpoint that an entry says left the house.
@@ -126,13 +159,16 @@ pub async fn proved(store: &dyn Store, index: u64) -> Result<Option<Proved>> {
     if index >= head.size {
         return Ok(None);
     }
-    let note = SignedCheckpoint::parse(&head.checkpoint)
-        .map_err(|error| corrupt("a checkpoint", &error))?;
+    let note = SignedCheckpoint::parse(&head.checkpoint).map_err(|error| corrupt("a checkpoint", &error))?;
     let mut entry = Reader::new(store).entry(index).await?;
     let mut proofs = prove(store, head.size, &BTreeSet::from([index]), &BTreeSet::new()).await?;
     entry.proof = proofs.inclusion.remove(&index).unwrap_or_default();
     let leaf = ledger::leaf_hash(&entry.entry);
-    Ok(Some(Proved { entry, leaf, head: note.checkpoint().clone() }))
+    Ok(Some(Proved {
+        entry,
+        leaf,
+        head: note.checkpoint().clone(),
+    }))
 }
 
 async fn prove(
@@ -164,7 +200,10 @@ async fn prove(
 }
 
 fn corrupt(what: &'static str, error: &dyn std::error::Error) -> StoreError {
-    StoreError::Corrupt { what, why: error.to_string() }
+    StoreError::Corrupt {
+        what,
+        why: error.to_string(),
+    }
 }
 
 /// Reads entries out of their segments; neighbours share one opening.
@@ -185,12 +224,17 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// No segment holds it, the segment cannot be read, or the store failed.
     pub async fn entry(&mut self, index: u64) -> std::result::Result<BundleEntry, StoreError> {
-        let holds = |open: &OpenSegment| (open.first()..open.first() + u64::from(open.count())).contains(&index);
+        let holds =
+            |open: &OpenSegment| (open.first()..open.first() + u64::from(open.count())).contains(&index);
         if !self.open.as_ref().is_some_and(holds) {
-            let segment = self.store.segment_of(index).await?.ok_or_else(|| StoreError::Corrupt {
-                what: "a ledger",
-                why: format!("no segment holds entry {index}"),
-            })?;
+            let segment = self
+                .store
+                .segment_of(index)
+                .await?
+                .ok_or_else(|| StoreError::Corrupt {
+                    what: "a ledger",
+                    why: format!("no segment holds entry {index}"),
+                })?;
             self.open = Some(ledger::open(&segment.bytes).map_err(|error| corrupt("a segment", &error))?);
         }
         match self.open.as_ref().filter(|open| holds(open)) {
@@ -198,7 +242,10 @@ impl<'a> Reader<'a> {
                 let position = u32::try_from(index - open.first()).unwrap_or(u32::MAX);
                 Ok(BundleEntry::from_segment(open, position, vec![]))
             }
-            None => Err(StoreError::Corrupt { what: "a segment", why: format!("it does not hold entry {index}") }),
+            None => Err(StoreError::Corrupt {
+                what: "a segment",
+                why: format!("it does not hold entry {index}"),
+            }),
         }
     }
 
@@ -226,7 +273,11 @@ pub fn for_eyes(mut payload: Value) -> Value {
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
-                    if name == "id_token" { *value = LEFT_OUT.into() } else { walk(value) }
+                    if name == "id_token" {
+                        *value = LEFT_OUT.into();
+                    } else {
+                        walk(value);
+                    }
                 }
             }
             Value::Array(list) => list.iter_mut().for_each(walk),
@@ -259,8 +310,11 @@ impl Broker {
     /// As [`export`]; or the reading cannot be entered.
     pub async fn export(&self, grant: GrantId, person: &Person) -> Result<Bundle> {
         let stored = self.grant(grant).await?;
-        self.note_read(person, &format!("export of grant {grant}"), About::grant(&stored)).await?;
-        let key = self.verifier_key().map_err(|error| BrokerError::Refused(error.to_string()))?;
+        self.note_read(person, &format!("export of grant {grant}"), About::grant(&stored))
+            .await?;
+        let key = self
+            .verifier_key()
+            .map_err(|error| BrokerError::Refused(error.to_string()))?;
         export(self.store.as_ref(), &key, grant).await
     }
 }

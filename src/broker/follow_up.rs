@@ -41,7 +41,9 @@ impl Broker {
     /// # Errors
     /// What failed; looked at again later.
     pub async fn follow(&self, id: FollowUpId) -> Result<Outcome> {
-        let Some(mut follow_up) = self.store.follow_up(id).await? else { return Ok(Outcome::Done) };
+        let Some(mut follow_up) = self.store.follow_up(id).await? else {
+            return Ok(Outcome::Done);
+        };
         if follow_up.is_closed() || follow_up.state == FollowUpState::Capturing {
             return Ok(Outcome::Done);
         }
@@ -60,12 +62,16 @@ impl Broker {
     }
 
     async fn look_at_pull(&self, follow_up: FollowUp) -> Result<FollowUp> {
-        let Some(pull) = follow_up.pull.clone() else { return Ok(follow_up) };
+        let Some(pull) = follow_up.pull.clone() else {
+            return Ok(follow_up);
+        };
         let (repo, _) = self.repository(&pull.repository)?;
         let state = self.forge.pull(&repo, pull.number).await?;
         let verdict = self.verdict(&follow_up, &state).await?;
         if state.phase == PullPhase::Open {
-            self.forge.set_check(&repo, &state.head_sha, &self.check(&follow_up, &verdict)).await?;
+            self.forge
+                .set_check(&repo, &state.head_sha, &self.check(&follow_up, &verdict))
+                .await?;
         }
         let follow_up = self.note_pull(follow_up, &state, &verdict).await?;
         match (state.phase, follow_up.state) {
@@ -95,11 +101,21 @@ impl Broker {
 
     fn check(&self, follow_up: &FollowUp, verdict: &Verdict) -> Check {
         let (conclusion, title) = if verdict.is_independent() {
-            (Conclusion::Success, "Approved by somebody who did not have the access".to_owned())
+            (
+                Conclusion::Success,
+                "Approved by somebody who did not have the access".to_owned(),
+            )
         } else {
-            (Conclusion::Pending, "Waits for an approval by somebody who did not have the access".to_owned())
+            (
+                Conclusion::Pending,
+                "Waits for an approval by somebody who did not have the access".to_owned(),
+            )
         };
-        let page = format!("{}/follow-ups/{}", self.config.server.public_url.base(), follow_up.id);
+        let page = format!(
+            "{}/follow-ups/{}",
+            self.config.server.public_url.base(),
+            follow_up.id
+        );
         Check {
             name: self.config.forge.check_name.clone(),
             conclusion,
@@ -110,7 +126,9 @@ impl Broker {
 
     /// Keeps what the forge shows when it changed.
     async fn note_pull(&self, follow_up: FollowUp, state: &PullState, verdict: &Verdict) -> Result<FollowUp> {
-        let Some(mut pull) = follow_up.pull.clone() else { return Ok(follow_up) };
+        let Some(mut pull) = follow_up.pull.clone() else {
+            return Ok(follow_up);
+        };
         pull.head_sha.clone_from(&state.head_sha);
         pull.check = verdict.words();
         pull.reviews = state
@@ -123,14 +141,26 @@ impl Broker {
         }
         let sentence = format!("Pull request #{}: {}", pull.number, pull.check);
         let facts = json!({"pull_request": pull});
-        let new = FollowUp { pull: Some(pull), ..follow_up.clone() };
-        self.move_on(follow_up, new, EntryKind::FollowUpOwed, sentence, facts, None).await
+        let new = FollowUp {
+            pull: Some(pull),
+            ..follow_up.clone()
+        };
+        self.move_on(follow_up, new, EntryKind::FollowUpOwed, sentence, facts, None)
+            .await
     }
 
     async fn opened_again(&self, follow_up: FollowUp) -> Result<FollowUp> {
         let new = follow_up.clone().opened_again()?;
         let sentence = "The pull request was opened again".to_owned();
-        self.move_on(follow_up, new, EntryKind::FollowUpOwed, sentence, json!({}), Some("Opened again")).await
+        self.move_on(
+            follow_up,
+            new,
+            EntryKind::FollowUpOwed,
+            sentence,
+            json!({}),
+            Some("Opened again"),
+        )
+        .await
     }
 
     async fn rejected(&self, follow_up: FollowUp) -> Result<FollowUp> {
@@ -139,7 +169,15 @@ impl Broker {
                         explain it and open the pull request again"
             .to_owned();
         let title = Some("Closed without a merge: revert or explain");
-        self.move_on(follow_up, new, EntryKind::FollowUpRejected, sentence, json!({}), title).await
+        self.move_on(
+            follow_up,
+            new,
+            EntryKind::FollowUpRejected,
+            sentence,
+            json!({}),
+            title,
+        )
+        .await
     }
 
     async fn merged(&self, follow_up: FollowUp, state: &PullState, verdict: &Verdict) -> Result<FollowUp> {
@@ -153,13 +191,22 @@ impl Broker {
                 verdict.words()
             );
             let key = format!("merged-unreviewed {}", follow_up.id);
-            self.find(&key, About::follow_up(&follow_up), &text, Some(follow_up.grant)).await?;
+            self.find(&key, About::follow_up(&follow_up), &text, Some(follow_up.grant))
+                .await?;
             return Ok(follow_up);
         }
         let new = follow_up.clone().merged(sha.clone(), self.now())?;
         let sentence = format!("Merged as {}; {}", sha.get(..12).unwrap_or(&sha), verdict.words());
         let facts = json!({"merge_commit": sha, "verdict": verdict.words()});
-        self.move_on(follow_up, new, EntryKind::FollowUpMerged, sentence, facts, Some("Merged")).await
+        self.move_on(
+            follow_up,
+            new,
+            EntryKind::FollowUpMerged,
+            sentence,
+            facts,
+            Some("Merged"),
+        )
+        .await
     }
 
     /// Compares every touched object with the merged commit.
@@ -178,7 +225,15 @@ impl Broker {
         let before = follow_up.clone();
         follow_up.remark(now, text.clone());
         if follow_up != before {
-            self.move_on(before, follow_up, EntryKind::FollowUpMerged, text, json!({}), None).await?;
+            self.move_on(
+                before,
+                follow_up,
+                EntryKind::FollowUpMerged,
+                text,
+                json!({}),
+                None,
+            )
+            .await?;
         }
         Ok(Outcome::Again(now + COMPARE_EVERY))
     }
@@ -192,7 +247,15 @@ impl Broker {
         );
         let facts = json!({"deadlines": new.deadlines});
         let title = Some("Closed: cluster and git agree");
-        self.move_on(follow_up, new, EntryKind::FollowUpConverged, sentence, facts, title).await?;
+        self.move_on(
+            follow_up,
+            new,
+            EntryKind::FollowUpConverged,
+            sentence,
+            facts,
+            title,
+        )
+        .await?;
         Ok(Outcome::Done)
     }
 
@@ -204,13 +267,23 @@ impl Broker {
         let new = follow_up.clone().reverted(self.now())?;
         let sentence = "Closed: the cluster equals git again".to_owned();
         let title = Some("Closed: reverted");
-        self.move_on(follow_up, new, EntryKind::FollowUpReverted, sentence, json!({}), title).await?;
+        self.move_on(
+            follow_up,
+            new,
+            EntryKind::FollowUpReverted,
+            sentence,
+            json!({}),
+            title,
+        )
+        .await?;
         Ok(Outcome::Done)
     }
 
     /// Where the cluster differs from git at `commit` (the base branch's head without one), in words.
     async fn mismatches(&self, follow_up: &FollowUp, commit: Option<&str>) -> Result<Vec<String>> {
-        let Some(pull) = &follow_up.pull else { return Ok(vec![]) };
+        let Some(pull) = &follow_up.pull else {
+            return Ok(vec![]);
+        };
         let (_, repository) = self.repository(&pull.repository)?;
         let files = self.git_files(&repository, commit).await?;
         let rules = super::capture::rules_of(&repository, &follow_up.cluster);
@@ -230,7 +303,11 @@ impl Broker {
             let resource = self.resource_of(follow_up, &object).await?;
             let live = cluster.get(&resource).await?;
             if let Err(found) = drift::converged(live.as_ref(), in_git.as_ref(), &paths) {
-                words.extend(found.iter().map(|m| format!("{object} {}: live {}, git {}", m.path, m.live, m.git)));
+                words.extend(
+                    found
+                        .iter()
+                        .map(|m| format!("{object} {}: live {}, git {}", m.path, m.live, m.git)),
+                );
             }
         }
         Ok(words)
@@ -240,7 +317,9 @@ impl Broker {
     async fn resource_of(&self, follow_up: &FollowUp, object: &ObjectRef) -> Result<ObjectKey> {
         let namespace = object.namespace.clone().unwrap_or_default();
         for (_, action) in self.store.actions(follow_up.grant).await? {
-            let Some(mut key) = super::capture::object_key(&action) else { continue };
+            let Some(mut key) = super::capture::object_key(&action) else {
+                continue;
+            };
             if key.namespace == namespace && key.group == object.gvk.group && key.name == object.name {
                 key.version.clone_from(&object.gvk.version);
                 let cluster = self.cluster(&follow_up.cluster)?;
@@ -249,7 +328,9 @@ impl Broker {
                 }
             }
         }
-        Err(BrokerError::Refused(format!("no event of the grant names {object}")))
+        Err(BrokerError::Refused(format!(
+            "no event of the grant names {object}"
+        )))
     }
 
     async fn move_on(
@@ -263,8 +344,13 @@ impl Broker {
     ) -> Result<FollowUp> {
         let about = About::follow_up(&before);
         let id = before.id;
-        let mut transition = Transition::new(record(kind, self.now(), about.clone(), sentence.clone(), facts))
-            .write(Write::FollowUp { expected: before.state, new });
+        let mut transition =
+            Transition::new(record(kind, self.now(), about.clone(), sentence.clone(), facts)).write(
+                Write::FollowUp {
+                    expected: before.state,
+                    new,
+                },
+            );
         if let Some(title) = title {
             let mail = super::notices::mail_of([&before.requester]);
             let path = format!("/follow-ups/{id}");
@@ -313,7 +399,11 @@ impl Broker {
     /// # Errors
     /// The store's.
     pub async fn look_at_deadlines(&self) -> Result<()> {
-        let filter = FollowUpFilter { open: true, limit: 10_000, ..FollowUpFilter::default() };
+        let filter = FollowUpFilter {
+            open: true,
+            limit: 10_000,
+            ..FollowUpFilter::default()
+        };
         for follow_up in self.store.follow_ups(filter).await? {
             let now = self.now();
             let passed: Vec<Deadline> = follow_up.deadlines.iter().filter_map(|d| d.tick(now)).collect();
@@ -347,18 +437,31 @@ impl Broker {
                     ),
                 )
             } else {
-                (EntryKind::DeadlineDueSoon, "A deadline is near", format!("Due soon: {goal} by {due}"))
+                (
+                    EntryKind::DeadlineDueSoon,
+                    "A deadline is near",
+                    format!("Due soon: {goal} by {due}"),
+                )
             };
             let path = format!("/follow-ups/{id}");
             notices.push(self.notice_people(kind.name(), title, &sentence, &path, &about, &people));
-            records.push(record(kind, now, about.clone(), sentence, json!({"deadline": deadline})));
+            records.push(record(
+                kind,
+                now,
+                about.clone(),
+                sentence,
+                json!({"deadline": deadline}),
+            ));
             if let Some(own) = new.deadlines.iter_mut().find(|own| own.goal == deadline.goal) {
                 *own = deadline;
             }
         }
-        let Some(mut transition) = Transition::batch(records) else { return Ok(()) };
+        let Some(mut transition) = Transition::batch(records) else {
+            return Ok(());
+        };
         transition.notices = notices;
-        self.commit(transition.write(Write::FollowUp { expected, new })).await?;
+        self.commit(transition.write(Write::FollowUp { expected, new }))
+            .await?;
         Ok(())
     }
 }
@@ -367,7 +470,11 @@ impl Broker {
 pub(super) fn repo_of(repository: &Repository) -> Repo {
     // The configuration was refused at start if this is not `owner/name`.
     let (owner, name) = repository.owner_and_name().unwrap_or_default();
-    Repo { owner: owner.to_owned(), name: name.to_owned(), id: None }
+    Repo {
+        owner: owner.to_owned(),
+        name: name.to_owned(),
+        id: None,
+    }
 }
 
 fn words(state: ReviewState) -> &'static str {

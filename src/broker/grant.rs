@@ -18,8 +18,10 @@ impl Broker {
     /// What is laid out in the cluster for `grant`.
     #[must_use]
     pub fn access(&self, grant: &Grant) -> Access {
-        let scoped =
-            self.config.cluster_role(&grant.cluster_role).is_some_and(|role| role.scope == Scope::Cluster);
+        let scoped = self
+            .config
+            .cluster_role(&grant.cluster_role)
+            .is_some_and(|role| role.scope == Scope::Cluster);
         Access {
             account: grant.account.clone(),
             grant: grant.id.to_string(),
@@ -36,11 +38,17 @@ impl Broker {
         let cluster = self.cluster(&grant.cluster)?;
         let (uid, rules) = tokio::try_join!(cluster.uid(), cluster.rules(&grant.cluster_role))?;
         if uid != grant.cluster_uid {
-            let why = format!("{} is another cluster than the one that was approved", grant.cluster);
+            let why = format!(
+                "{} is another cluster than the one that was approved",
+                grant.cluster
+            );
             return Err(ClusterError::Unsound(why).into());
         }
         if rules != grant.rules {
-            let why = format!("the rules of ClusterRole {} changed after the approval", grant.cluster_role);
+            let why = format!(
+                "the rules of ClusterRole {} changed after the approval",
+                grant.cluster_role
+            );
             return Err(ClusterError::Unsound(why).into());
         }
         Ok(())
@@ -76,10 +84,14 @@ impl Broker {
             &about,
             &mail,
         );
-        let facts = json!({"account": grant.account, "namespaces": grant.namespaces, "role": grant.cluster_role});
+        let facts =
+            json!({"account": grant.account, "namespaces": grant.namespaces, "role": grant.cluster_role});
         let new = grant.ready(now)?;
         let transition = Transition::new(record(EntryKind::GrantReady, now, about, sentence, facts))
-            .write(Write::Grant { expected: GrantState::Provisioning, new })
+            .write(Write::Grant {
+                expected: GrantState::Provisioning,
+                new,
+            })
             .notice(notice);
         done_unless_conflict(self.commit(transition).await, now)
     }
@@ -113,8 +125,19 @@ impl Broker {
             &format!("/grants/{id}"),
             &about,
         );
-        let entry = record(EntryKind::GrantShortened, now, about, sentence, json!({"ends_at": ends_at}));
-        self.commit(Transition::new(entry).write(Write::Grant { expected, new }).notice(notice)).await?;
+        let entry = record(
+            EntryKind::GrantShortened,
+            now,
+            about,
+            sentence,
+            json!({"ends_at": ends_at}),
+        );
+        self.commit(
+            Transition::new(entry)
+                .write(Write::Grant { expected, new })
+                .notice(notice),
+        )
+        .await?;
         Ok(())
     }
 
@@ -122,7 +145,10 @@ impl Broker {
     #[must_use]
     pub fn may_end(&self, grant: &Grant, person: &Person) -> bool {
         grant.requester.same_person(person)
-            || grant.approvers.iter().any(|approver| approver.same_person(person))
+            || grant
+                .approvers
+                .iter()
+                .any(|approver| approver.same_person(person))
             || policy::has_role(&self.config, person, Role::Revoker)
     }
 
@@ -131,7 +157,11 @@ impl Broker {
     /// # Errors
     /// The store's. A cluster that does not answer is looked at again.
     pub async fn compare_rules(&self) -> Result<()> {
-        let filter = GrantFilter { live: true, limit: 10_000, ..GrantFilter::default() };
+        let filter = GrantFilter {
+            live: true,
+            limit: 10_000,
+            ..GrantFilter::default()
+        };
         for grant in self.store.grants(filter).await? {
             if grant.state == GrantState::Ending {
                 continue;
@@ -149,12 +179,18 @@ impl Broker {
     /// The store's.
     pub async fn look_after_grants(&self) -> Result<()> {
         self.write_down_ends().await?;
-        let filter = GrantFilter { live: true, limit: 10_000, ..GrantFilter::default() };
+        let filter = GrantFilter {
+            live: true,
+            limit: 10_000,
+            ..GrantFilter::default()
+        };
         for grant in self.store.grants(filter).await? {
             if let Some(cause) = grant.overdue(self.now()) {
                 skip_conflict(self.end(grant.id, cause).await)?;
-            } else if matches!(grant.state, GrantState::Ready | GrantState::Issuing | GrantState::Active)
-                && let Err(error) = self.watches.ensure(self, &grant).await
+            } else if matches!(
+                grant.state,
+                GrantState::Ready | GrantState::Issuing | GrantState::Active
+            ) && let Err(error) = self.watches.ensure(self, &grant).await
             {
                 tracing::warn!(grant = %grant.id, %error, "the scope is not watched");
             }

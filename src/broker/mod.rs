@@ -32,8 +32,8 @@ use crate::domain::request::RequestRefusal;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::domain::{entry_kind::EntryKind, grant::Grant};
 use crate::forge::{Forge, ForgeError};
-use crate::notify::Notifier;
 use crate::ids::{FindingId, GrantId};
+use crate::notify::Notifier;
 use crate::store::{Committed, Store, StoreError};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -131,9 +131,9 @@ impl Broker {
     /// # Errors
     /// It is not configured (any more).
     pub fn cluster(&self, name: &str) -> Result<&Arc<dyn Cluster>> {
-        self.clusters
-            .get(name)
-            .ok_or_else(|| BrokerError::Refused(format!("cluster {name} is not in the configuration any more")))
+        self.clusters.get(name).ok_or_else(|| {
+            BrokerError::Refused(format!("cluster {name} is not in the configuration any more"))
+        })
     }
 
     /// A grant that exists.
@@ -149,7 +149,11 @@ impl Broker {
     /// # Errors
     /// The store's.
     pub async fn commit(&self, transition: Transition) -> Result<Committed> {
-        let grants: Vec<_> = transition.records.iter().filter_map(|record| record.about.grant).collect();
+        let grants: Vec<_> = transition
+            .records
+            .iter()
+            .filter_map(|record| record.about.grant)
+            .collect();
         let grants_changed = transition
             .writes
             .iter()
@@ -174,7 +178,13 @@ impl Broker {
     /// The store's.
     pub async fn find(&self, key: &str, about: About, text: &str, grant: Option<GrantId>) -> Result<()> {
         let now = self.now();
-        if self.store.open_findings().await?.iter().any(|finding| finding.key == key) {
+        if self
+            .store
+            .open_findings()
+            .await?
+            .iter()
+            .any(|finding| finding.key == key)
+        {
             return Ok(());
         }
         let finding = Finding {
@@ -188,10 +198,15 @@ impl Broker {
         };
         tracing::warn!(finding = %finding.id, key, text, "finding");
         let notice = self.notice_compliance("finding", "Something needs your eyes", text, "/feed", &about);
-        let transition =
-            Transition::new(record(EntryKind::Finding, now, about, text, json!({"key": key, "id": finding.id})))
-                .write(Write::NewFinding(finding))
-                .notice(notice);
+        let transition = Transition::new(record(
+            EntryKind::Finding,
+            now,
+            about,
+            text,
+            json!({"key": key, "id": finding.id}),
+        ))
+        .write(Write::NewFinding(finding))
+        .notice(notice);
         self.commit(transition).await?;
         Ok(())
     }

@@ -35,7 +35,9 @@ impl Broker {
         people: &[String],
     ) -> Notice {
         let mut notice = self.notice_compliance(event, title, text, path, about);
-        notice.channels.extend(people.iter().map(|mail| format!("mail:{mail}")));
+        notice
+            .channels
+            .extend(people.iter().map(|mail| format!("mail:{mail}")));
         notice.channels.sort();
         notice.channels.dedup();
         if self.config.notices.smtp.is_none() {
@@ -47,7 +49,11 @@ impl Broker {
     /// The mail addresses of a team's leads.
     #[must_use]
     pub fn lead_mail(&self, follow_up: &FollowUp) -> Vec<String> {
-        self.config.teams.get(&follow_up.team).map(|team| team.lead_mail.clone()).unwrap_or_default()
+        self.config
+            .teams
+            .get(&follow_up.team)
+            .map(|team| team.lead_mail.clone())
+            .unwrap_or_default()
     }
 
     fn notice(&self, event: &str, title: &str, text: &str, path: &str, about: &About) -> Notice {
@@ -80,7 +86,12 @@ impl Broker {
         if notices.smtp.is_some() {
             channels.extend(notices.compliance_mail.iter().map(|mail| format!("mail:{mail}")));
         }
-        channels.extend(notices.webhooks.iter().map(|webhook| format!("webhook:{}", webhook.name)));
+        channels.extend(
+            notices
+                .webhooks
+                .iter()
+                .map(|webhook| format!("webhook:{}", webhook.name)),
+        );
         channels
     }
 }
@@ -88,5 +99,9 @@ impl Broker {
 /// The addresses of people whose mail is verified: an unverified address may be somebody else's.
 #[must_use]
 pub fn mail_of<'a>(people: impl IntoIterator<Item = &'a Person>) -> Vec<String> {
-    people.into_iter().filter(|person| person.email_verified).filter_map(|person| person.email.clone()).collect()
+    people
+        .into_iter()
+        .filter(|person| person.email_verified)
+        .filter_map(|person| person.email.clone())
+        .collect()
 }

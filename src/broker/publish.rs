@@ -41,7 +41,7 @@ impl Broker {
         let repo = super::follow_up::repo_of(work.repository);
         let branch = format!("breakglass/{}", work.grant.id);
         let checkpoint = self.store.head().await?.checkpoint;
-        let title = self.title(work);
+        let title = Self::title(work);
         // The grant's own words, not the clock: a repeated try must make the same commit.
         let message = CommitMessage {
             subject: title.clone(),
@@ -56,7 +56,10 @@ impl Broker {
             .plan
             .file_edits
             .iter()
-            .map(|edit| FileEdit { path: edit.path.clone(), content: edit.new.clone().map(String::into_bytes) })
+            .map(|edit| FileEdit {
+                path: edit.path.clone(),
+                content: edit.new.clone().map(String::into_bytes),
+            })
             .collect();
         let change = Change {
             repo: repo.clone(),
@@ -90,7 +93,11 @@ impl Broker {
             verified: commit.verified,
             reviews: vec![],
             check: "Waits for an approval by somebody who did not have the access.".to_owned(),
-            opened_at: work.follow_up.pull.as_ref().map_or_else(|| self.now(), |known| known.opened_at),
+            opened_at: work
+                .follow_up
+                .pull
+                .as_ref()
+                .map_or_else(|| self.now(), |known| known.opened_at),
         })
     }
 
@@ -116,8 +123,13 @@ impl Broker {
         }
     }
 
-    fn title(&self, work: &Publication<'_>) -> String {
-        let objects: BTreeSet<_> = work.follow_up.drift.iter().map(|row| row.object.as_str()).collect();
+    fn title(work: &Publication<'_>) -> String {
+        let objects: BTreeSet<_> = work
+            .follow_up
+            .drift
+            .iter()
+            .map(|row| row.object.as_str())
+            .collect();
         let what = match objects.iter().next() {
             Some(only) if objects.len() == 1 => (*only).to_owned(),
             _ => count(objects.len(), "object"),
@@ -127,20 +139,35 @@ impl Broker {
 
     async fn body(&self, work: &Publication<'_>, checkpoint: &str) -> Result<PullBody> {
         let grant = work.grant;
-        let request =
-            self.store.request(grant.request).await?.ok_or(BrokerError::NotFound("request"))?;
+        let request = self
+            .store
+            .request(grant.request)
+            .await?
+            .ok_or(BrokerError::NotFound("request"))?;
         let missing = || BrokerError::Refused("the access has not ended".to_owned());
-        let page = format!("{}/follow-ups/{}", self.config.server.public_url.base(), work.follow_up.id);
+        let page = format!(
+            "{}/follow-ups/{}",
+            self.config.server.public_url.base(),
+            work.follow_up.id
+        );
         let file = |object: &str| {
             // One object is edited in one file; with several files the object's page tells which.
             let files = &work.plan.file_edits;
-            if files.len() == 1 { files[0].path.clone() } else { object.to_owned() }
+            if files.len() == 1 {
+                files[0].path.clone()
+            } else {
+                object.to_owned()
+            }
         };
-        let controls: BTreeSet<&str> = [EntryKind::FollowUpOwed, EntryKind::GrantEnded, EntryKind::AuditEvent]
-            .iter()
-            .flat_map(|kind| kind.controls())
-            .copied()
-            .collect();
+        let controls: BTreeSet<&str> = [
+            EntryKind::FollowUpOwed,
+            EntryKind::GrantEnded,
+            EntryKind::AuditEvent,
+        ]
+        .iter()
+        .flat_map(|kind| kind.controls())
+        .copied()
+        .collect();
         Ok(PullBody {
             grant: grant.id.to_string(),
             requester: grant.requester.name.clone(),
@@ -157,10 +184,17 @@ impl Broker {
                 .map(|approval| ApprovalLine {
                     who: approval.by.name.clone(),
                     at: approval.at,
-                    note: format!("signed by the sign-in provider over request hash {}", approval.request_hash),
+                    note: format!(
+                        "signed by the sign-in provider over request hash {}",
+                        approval.request_hash
+                    ),
                 })
                 .collect(),
-            actions: work.actions.iter().filter_map(|(_, action)| action_line(action)).collect(),
+            actions: work
+                .actions
+                .iter()
+                .filter_map(|(_, action)| action_line(action))
+                .collect(),
             drift: work
                 .plan
                 .rows
@@ -201,7 +235,9 @@ fn action_line(action: &ActionRow) -> Option<ActionLine> {
         at: crate::clock::Time::from_timestamp_micros(action.received_us)?,
         verb: action.words.clone(),
         object: format!("{} {}", action.object, action.detail).trim().to_owned(),
-        outcome: action.code.map_or_else(|| "no answer".to_owned(), |code| code.to_string()),
+        outcome: action
+            .code
+            .map_or_else(|| "no answer".to_owned(), |code| code.to_string()),
     })
 }
 

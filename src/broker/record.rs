@@ -77,7 +77,10 @@ impl Broker {
         let digest = hex::encode(Sha256::digest(body));
         let records = records(cluster, &digest, &intake, &known, now);
         let Some(transition) = Transition::batch(records) else {
-            return Ok(Recorded { entered: 0, repeats: 0 });
+            return Ok(Recorded {
+                entered: 0,
+                repeats: 0,
+            });
         };
         let committed = self.commit(transition).await?;
         for alarm in &intake.alarms {
@@ -86,7 +89,10 @@ impl Broker {
         if committed.entries > 0 {
             self.follow_changes(&intake, &known).await?;
         }
-        Ok(Recorded { entered: committed.entries, repeats: committed.repeats })
+        Ok(Recorded {
+            entered: committed.entries,
+            repeats: committed.repeats,
+        })
     }
 
     /// The audit delay last measured on a cluster.
@@ -104,7 +110,10 @@ impl Broker {
     /// The canary with that nonce came back.
     #[must_use]
     pub fn canary_came_back(&self, cluster: &str, nonce: &str) -> bool {
-        self.audit.lock().get(cluster).is_some_and(|seen| seen.canaries.seen.iter().any(|own| own == nonce))
+        self.audit
+            .lock()
+            .get(cluster)
+            .is_some_and(|seen| seen.canaries.seen.iter().any(|own| own == nonce))
     }
 
     /// Whoever attributes events must look again who is whom.
@@ -115,23 +124,44 @@ impl Broker {
     }
 
     async fn known(&self, cluster: &str) -> Result<Arc<Known>> {
-        if let Some(known) = self.audit.lock().get(cluster).and_then(|seen| seen.accounts.clone()) {
+        if let Some(known) = self
+            .audit
+            .lock()
+            .get(cluster)
+            .and_then(|seen| seen.accounts.clone())
+        {
             return Ok(known);
         }
-        let filter =
-            GrantFilter { cluster: Some(cluster.to_owned()), limit: 100_000, ..GrantFilter::default() };
+        let filter = GrantFilter {
+            cluster: Some(cluster.to_owned()),
+            limit: 100_000,
+            ..GrantFilter::default()
+        };
         let grants = self.store.grants(filter).await?;
         let accounts = Accounts {
             broker: BROKER_USER.to_owned(),
             grants: grants
                 .iter()
                 .map(|grant| {
-                    let credentials = grant.reveals.iter().filter_map(|r| r.credential_id.clone()).collect();
-                    (grant.account.clone(), KnownGrant { grant: grant.id, credentials })
+                    let credentials = grant
+                        .reveals
+                        .iter()
+                        .filter_map(|r| r.credential_id.clone())
+                        .collect();
+                    (
+                        grant.account.clone(),
+                        KnownGrant {
+                            grant: grant.id,
+                            credentials,
+                        },
+                    )
                 })
                 .collect(),
         };
-        let known = Arc::new(Known { accounts, grants: grants.into_iter().map(|g| (g.id, g)).collect() });
+        let known = Arc::new(Known {
+            accounts,
+            grants: grants.into_iter().map(|g| (g.id, g)).collect(),
+        });
         self.audit.lock().entry(cluster.to_owned()).or_default().accounts = Some(Arc::clone(&known));
         Ok(known)
     }
@@ -140,7 +170,11 @@ impl Broker {
         let mut clusters = self.audit.lock();
         let seen = clusters.entry(cluster.to_owned()).or_default();
         seen.arrived_at = Some(now);
-        let stages = intake.kept.iter().map(|a| a.stage_us).chain(intake.own.iter().map(|o| o.stage_us));
+        let stages = intake
+            .kept
+            .iter()
+            .map(|a| a.stage_us)
+            .chain(intake.own.iter().map(|o| o.stage_us));
         if let Some(newest) = stages.max() {
             seen.delay_ms = Some((now.timestamp_micros() - newest).max(0) / 1000);
         }
@@ -156,29 +190,43 @@ impl Broker {
 
     async fn raise(&self, cluster: &str, alarm: &Alarm, known: &Known) -> Result<()> {
         let grant = match &alarm.kind {
-            AlarmKind::UnknownCredential { grant, .. }
-            | AlarmKind::Unreadable { grant } => known.grants.get(grant),
+            AlarmKind::UnknownCredential { grant, .. } | AlarmKind::Unreadable { grant } => {
+                known.grants.get(grant)
+            }
             _ => None,
         };
         let mut about = grant.map_or_else(|| About::cluster(cluster), About::grant);
         about.cluster = Some(cluster.to_owned());
         let key = format!("audit {cluster} {}", alarm.key);
-        self.find(&key, about, &alarm.words, grant.map(|grant| grant.id)).await
+        self.find(&key, about, &alarm.words, grant.map(|grant| grant.id))
+            .await
     }
 
     /// The first change is told at once; a change of a grant whose drift was taken down opens it again.
     async fn follow_changes(&self, intake: &Intake, known: &Known) -> Result<()> {
-        let mut changed: Vec<GrantId> =
-            intake.kept.iter().filter(|action| action.mutates).map(|action| action.grant).collect();
+        let mut changed: Vec<GrantId> = intake
+            .kept
+            .iter()
+            .filter(|action| action.mutates)
+            .map(|action| action.grant)
+            .collect();
         changed.sort();
         changed.dedup();
         for action in &intake.kept {
             let _ = self.changed.send(Changed::Grant(action.grant));
         }
         for id in changed {
-            if known.grants.get(&id).is_some_and(|grant| grant.first_change_at.is_none()) {
-                let words = intake.kept.iter().find(|action| action.grant == id && action.mutates);
-                self.tell_first_change(id, words.map(|action| action.words.text.as_str())).await?;
+            if known
+                .grants
+                .get(&id)
+                .is_some_and(|grant| grant.first_change_at.is_none())
+            {
+                let words = intake
+                    .kept
+                    .iter()
+                    .find(|action| action.grant == id && action.mutates);
+                self.tell_first_change(id, words.map(|action| action.words.text.as_str()))
+                    .await?;
             }
             self.reopen(id).await?;
         }
@@ -203,24 +251,33 @@ impl Broker {
         let mut new = grant;
         new.first_change_at = Some(now);
         let entry = record(EntryKind::FirstChange, now, about, sentence, json!({}));
-        let transition = Transition::new(entry).write(Write::Grant { expected, new }).notice(notice);
+        let transition = Transition::new(entry)
+            .write(Write::Grant { expected, new })
+            .notice(notice);
         // Whoever changed the grant meanwhile does not silence this: the next change tells it.
         skip_conflict(self.commit(transition).await)?;
         Ok(())
     }
 
     async fn reopen(&self, id: GrantId) -> Result<()> {
-        let Some(follow_up) = self.store.follow_up_of(id).await? else { return Ok(()) };
+        let Some(follow_up) = self.store.follow_up_of(id).await? else {
+            return Ok(());
+        };
         if matches!(follow_up.state, FollowUpState::Capturing | FollowUpState::Waived) {
             return Ok(());
         }
         let (now, expected, about) = (self.now(), follow_up.state, About::follow_up(&follow_up));
         let sentence = "The record grew: a late action arrived, the drift is taken down again";
-        let job = JobKind::Capture { follow_up: follow_up.id };
+        let job = JobKind::Capture {
+            follow_up: follow_up.id,
+        };
         let new = follow_up.reopened(now, sentence)?;
         let entry = record(EntryKind::FollowUpCapturing, now, about, sentence, json!({}));
         let write = Write::FollowUp { expected, new };
-        skip_conflict(self.commit(Transition::new(entry).write(write).job(job, now)).await)?;
+        skip_conflict(
+            self.commit(Transition::new(entry).write(write).job(job, now))
+                .await,
+        )?;
         Ok(())
     }
 }
@@ -233,7 +290,10 @@ impl AuditState {
     /// What is known of a cluster's canaries.
     #[must_use]
     pub fn canaries(&self, cluster: &str) -> Canaries {
-        self.lock().get(cluster).map(|seen| seen.canaries.clone()).unwrap_or_default()
+        self.lock()
+            .get(cluster)
+            .map(|seen| seen.canaries.clone())
+            .unwrap_or_default()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
@@ -242,7 +302,10 @@ impl AuditState {
 }
 
 fn is_about_unknown(kind: &AlarmKind) -> bool {
-    matches!(kind, AlarmKind::UnknownAccount { .. } | AlarmKind::UnknownCredential { .. })
+    matches!(
+        kind,
+        AlarmKind::UnknownAccount { .. } | AlarmKind::UnknownCredential { .. }
+    )
 }
 
 fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Time) -> Vec<Record> {
@@ -255,10 +318,19 @@ fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Tim
     }
     for broken in &intake.quarantined {
         let raw = hex::encode(Sha256::digest(&broken.raw));
-        let sentence = format!("A payload of {} bytes could not be read and is kept as it came", broken.len);
+        let sentence = format!(
+            "A payload of {} bytes could not be read and is kept as it came",
+            broken.len
+        );
         let facts = json!({"reason": broken.reason, "raw": String::from_utf8_lossy(&broken.raw),
             "length": broken.len, "cut": broken.cut});
-        let mut entry = record(EntryKind::Quarantined, now, About::cluster(cluster), sentence, facts);
+        let mut entry = record(
+            EntryKind::Quarantined,
+            now,
+            About::cluster(cluster),
+            sentence,
+            facts,
+        );
         entry.key = Some(format!("quarantined {cluster} {raw}"));
         records.push(entry);
     }
@@ -266,7 +338,13 @@ fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Tim
         let total = intake.counted_others.total;
         let sentence = format!("{total} events of others were looked at and counted");
         let facts = json!({"total": total, "by_class": intake.counted_others.by_class});
-        let mut entry = record(EntryKind::BatchCount, now, About::cluster(cluster), sentence, facts);
+        let mut entry = record(
+            EntryKind::BatchCount,
+            now,
+            About::cluster(cluster),
+            sentence,
+            facts,
+        );
         // The same body sent again is the same batch.
         entry.key = Some(format!("batch {cluster} {digest}"));
         records.push(entry);
@@ -276,10 +354,13 @@ fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Tim
 
 fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
     let about = grant.map_or_else(
-        || About { grant: Some(action.grant), ..About::cluster(&action.cluster) },
+        || About {
+            grant: Some(action.grant),
+            ..About::cluster(&action.cluster)
+        },
         |grant| About::grant(grant).by(&grant.requester),
     );
-    let mut flags = names(&serde_json::to_value(&action.flags).unwrap_or_default());
+    let mut flags = names(&serde_json::to_value(action.flags).unwrap_or_default());
     if grant.is_some_and(|grant| is_own_check(grant, action)) {
         flags.push(OWN_CHECK.to_owned());
     }
@@ -320,7 +401,13 @@ fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Reco
     let facts = json!({"account": issuance.account, "credential_id": credential,
         "level": issuance.level, "known": issuance.known, "code": issuance.code});
     let sentence = format!("The API server issued a credential for {}", issuance.account);
-    let mut entry = record(EntryKind::AuditEvent, at, About::cluster(cluster), sentence, facts.clone());
+    let mut entry = record(
+        EntryKind::AuditEvent,
+        at,
+        About::cluster(cluster),
+        sentence,
+        facts.clone(),
+    );
     entry.key = Some(format!("issuance {cluster} {credential}"));
     entry.action = Some(Box::new(ActionRow {
         grant: None,
@@ -345,7 +432,11 @@ fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Reco
 
 /// A serialised list of names.
 fn names(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|v| v.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// The key of this event was not shown to anybody when the request came: only the broker had it.

@@ -32,7 +32,10 @@ impl Broker {
     /// # Errors
     /// The store's. An unreachable cluster is part of the answer.
     pub async fn preview(&self, person: &Person, question: &Question) -> Result<Preview> {
-        let mut facts = Facts { people: self.store.people().await?, ..Facts::default() };
+        let mut facts = Facts {
+            people: self.store.people().await?,
+            ..Facts::default()
+        };
         let (mut rules, mut cluster_uid) = (None, None);
         if let Some(cluster) = self.clusters.get(&question.cluster) {
             match tokio::try_join!(cluster.namespaces(), cluster.uid()) {
@@ -56,7 +59,13 @@ impl Broker {
         let decision = policy::decide(&self.config, person, question, &facts);
         let overlaps = self.overlaps(person, question).await?;
         let namespaces = facts.namespaces.unwrap_or_default();
-        Ok(Preview { decision, namespaces, rules, cluster_uid, overlaps })
+        Ok(Preview {
+            decision,
+            namespaces,
+            rules,
+            cluster_uid,
+            overlaps,
+        })
     }
 
     /// Files a request.
@@ -80,7 +89,9 @@ impl Broker {
                 && grant.profile == question.profile
                 && grant.team == question.team;
             if !same {
-                return Err(BrokerError::Refused("an extension asks for the same access, longer".into()));
+                return Err(BrokerError::Refused(
+                    "an extension asks for the same access, longer".into(),
+                ));
             }
             question.extends_s = Some(grant.duration_s);
         }
@@ -88,10 +99,14 @@ impl Broker {
         if let Some(refusal) = preview.decision.refusals.first() {
             return Err(BrokerError::Refused(refusal.why.clone()));
         }
-        let (Some(profile), Some(rules), Some(cluster_uid)) =
-            (self.config.profiles.get(&question.profile), preview.rules, preview.cluster_uid)
-        else {
-            return Err(BrokerError::Refused("the cluster could not be asked; nothing was filed".into()));
+        let (Some(profile), Some(rules), Some(cluster_uid)) = (
+            self.config.profiles.get(&question.profile),
+            preview.rules,
+            preview.cluster_uid,
+        ) else {
+            return Err(BrokerError::Refused(
+                "the cluster could not be asked; nothing was filed".into(),
+            ));
         };
         let now = self.now();
         let ask = Ask {
@@ -106,7 +121,9 @@ impl Broker {
             rules,
             duration_s: question.duration_s,
             reason: question.reason.trim().to_owned(),
-            incident: incident.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+            incident: incident
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty()),
             extends,
             approvals_needed: preview.decision.approvals_needed,
             outside_needed: preview.decision.outside_needed,
@@ -125,7 +142,10 @@ impl Broker {
         );
         let notice = self.notice_people(
             "request.filed",
-            &format!("{} asks for {} on {}", person.name, request.ask.profile, request.ask.cluster),
+            &format!(
+                "{} asks for {} on {}",
+                person.name, request.ask.profile, request.ask.cluster
+            ),
             &sentence,
             &format!("/requests/{}", request.id),
             &about,
@@ -153,7 +173,13 @@ impl Broker {
         let about = About::request(&request).by(person);
         let sentence = format!("{} took the request back", person.name);
         let new = request.withdraw(person, now)?;
-        let entry = record(EntryKind::RequestWithdrawn, now, about.clone(), sentence.clone(), json!({}));
+        let entry = record(
+            EntryKind::RequestWithdrawn,
+            now,
+            about.clone(),
+            sentence.clone(),
+            json!({}),
+        );
         let notice = self.notice_compliance(
             "request.withdrawn",
             "A request was taken back",
@@ -161,8 +187,12 @@ impl Broker {
             &format!("/requests/{id}"),
             &about,
         );
-        let write = Write::Request { expected: "pending", new };
-        self.commit(Transition::new(entry).write(write).notice(notice)).await?;
+        let write = Write::Request {
+            expected: "pending",
+            new,
+        };
+        self.commit(Transition::new(entry).write(write).notice(notice))
+            .await?;
         Ok(())
     }
 
@@ -171,7 +201,11 @@ impl Broker {
     /// # Errors
     /// The store's; what was lapsed before stays lapsed.
     pub async fn lapse_requests(&self) -> Result<()> {
-        let filter = RequestFilter { state: Some("pending"), limit: 10_000, ..RequestFilter::default() };
+        let filter = RequestFilter {
+            state: Some("pending"),
+            limit: 10_000,
+            ..RequestFilter::default()
+        };
         for request in self.store.requests(filter).await? {
             let now = self.now();
             let about = About::request(&request);
@@ -188,8 +222,14 @@ impl Broker {
                 &mail,
             );
             let entry = record(EntryKind::RequestLapsed, now, about, sentence, json!({}));
-            let write = Write::Request { expected: "pending", new };
-            skip_conflict(self.commit(Transition::new(entry).write(write).notice(notice)).await)?;
+            let write = Write::Request {
+                expected: "pending",
+                new,
+            };
+            skip_conflict(
+                self.commit(Transition::new(entry).write(write).notice(notice))
+                    .await,
+            )?;
         }
         Ok(())
     }
@@ -199,7 +239,10 @@ impl Broker {
     /// # Errors
     /// There is none, or the store failed.
     pub async fn request_of(&self, id: RequestId) -> Result<Request> {
-        self.store.request(id).await?.ok_or(BrokerError::NotFound("request"))
+        self.store
+            .request(id)
+            .await?
+            .ok_or(BrokerError::NotFound("request"))
     }
 
     /// The team has a breached debt that is still open.
@@ -213,7 +256,12 @@ impl Broker {
             limit: 10_000,
             ..FollowUpFilter::default()
         };
-        Ok(self.store.follow_ups(filter).await?.iter().any(crate::domain::follow_up::FollowUp::is_breached))
+        Ok(self
+            .store
+            .follow_ups(filter)
+            .await?
+            .iter()
+            .any(crate::domain::follow_up::FollowUp::is_breached))
     }
 
     async fn overlaps(&self, person: &Person, question: &Question) -> Result<Vec<String>> {
@@ -229,8 +277,16 @@ impl Broker {
             .filter(|grant| grant.requester.same_person(person))
             .filter(|grant| grant.namespaces.iter().any(|n| question.namespaces.contains(n)))
             .map(|grant| {
-                let ends = grant.ends_at.map(|t| t.format(" until %H:%M UTC").to_string()).unwrap_or_default();
-                format!("{} in {}{ends} ({})", grant.profile, grant.namespaces.join(", "), grant.state.name())
+                let ends = grant
+                    .ends_at
+                    .map(|t| t.format(" until %H:%M UTC").to_string())
+                    .unwrap_or_default();
+                format!(
+                    "{} in {}{ends} ({})",
+                    grant.profile,
+                    grant.namespaces.join(", "),
+                    grant.state.name()
+                )
             })
             .collect())
     }

@@ -48,7 +48,9 @@ pub struct Shown {
 
 impl std::fmt::Debug for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shown").field("grant", &self.grant.id).finish_non_exhaustive()
+        f.debug_struct("Shown")
+            .field("grant", &self.grant.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,15 +62,13 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Refused`] with the reason; the token is dead or dying then, and compliance knows.
-    pub async fn reveal(
-        &self,
-        id: GrantId,
-        person: &Person,
-        progress: &mpsc::Sender<Step>,
-    ) -> Result<Shown> {
+    pub async fn reveal(&self, id: GrantId, person: &Person, progress: &mpsc::Sender<Step>) -> Result<Shown> {
         let grant = self.grant(id).await?;
         let profile = self.config.profiles.get(&grant.profile).ok_or_else(|| {
-            BrokerError::Refused(format!("profile {} is not in the configuration any more", grant.profile))
+            BrokerError::Refused(format!(
+                "profile {} is not in the configuration any more",
+                grant.profile
+            ))
         })?;
         if !grant.requester.same_person(person) {
             return Err(BrokerError::NotFound("grant"));
@@ -76,7 +76,13 @@ impl Broker {
         match self.as_approved(&grant).await {
             Ok(()) => {}
             Err(BrokerError::Cluster(ClusterError::Unsound(reason))) => {
-                self.end(id, EndCause::Policy { reason: reason.clone() }).await?;
+                self.end(
+                    id,
+                    EndCause::Policy {
+                        reason: reason.clone(),
+                    },
+                )
+                .await?;
                 return Err(BrokerError::Refused(format!("{reason}; the access was ended")));
             }
             Err(error) => return Err(error),
@@ -102,10 +108,15 @@ impl Broker {
         let (new, reveal) = grant.begin_reveal(person, now)?;
         let sentence = format!("{} is revealing a key", person.name);
         let abandon = now + TimeDelta::seconds(i64::from(wait) + GRACE_S);
-        let transition =
-            Transition::new(record(EntryKind::RevealStarted, now, about, sentence, json!({"reveal": reveal})))
-                .write(Write::Grant { expected, new })
-                .job(JobKind::AbandonReveal { grant: id, reveal }, abandon);
+        let transition = Transition::new(record(
+            EntryKind::RevealStarted,
+            now,
+            about,
+            sentence,
+            json!({"reveal": reveal}),
+        ))
+        .write(Write::Grant { expected, new })
+        .job(JobKind::AbandonReveal { grant: id, reveal }, abandon);
         self.commit(transition).await?;
         Ok(reveal)
     }
@@ -129,7 +140,9 @@ impl Broker {
             .find(|r| r.id == reveal)
             .map(|r| r.secret_name.clone())
             .ok_or(BrokerError::NotFound("reveal"))?;
-        let left = grant.ends_at.map_or(i64::from(grant.duration_s), |ends| (ends - self.now()).num_seconds());
+        let left = grant.ends_at.map_or(i64::from(grant.duration_s), |ends| {
+            (ends - self.now()).num_seconds()
+        });
         // The API server gives no token for less than ten minutes (TokenRequest); a shorter access is ended by us.
         let seconds = u32::try_from(left.max(600)).unwrap_or(600);
         let token = cluster.issue(&access, &secret, seconds).await?;
@@ -139,18 +152,36 @@ impl Broker {
         check_rules(&grant, &uses)?;
         let at_most_s = self.audit_wait_s(&grant);
         let usual_ms = self.audit_delay_ms(&grant.cluster);
-        progress.send(Step::Waiting { at_most_s, usual_ms }).await.map_err(gone)?;
-        let seen = self.wait_for_audit(&grant, &token.credential_id, at_most_s, progress).await;
+        progress
+            .send(Step::Waiting { at_most_s, usual_ms })
+            .await
+            .map_err(gone)?;
+        let seen = self
+            .wait_for_audit(&grant, &token.credential_id, at_most_s, progress)
+            .await;
         if let Err(error) = seen {
             if !profile.release_without_audit {
                 return Err(error);
             }
-            let text = format!("A key of {} was shown although audit did not confirm it: {error}", grant.account);
-            self.find(&format!("unaudited {reveal}"), About::grant(&grant), &text, Some(id)).await?;
+            let text = format!(
+                "A key of {} was shown although audit did not confirm it: {error}",
+                grant.account
+            );
+            self.find(
+                &format!("unaudited {reveal}"),
+                About::grant(&grant),
+                &text,
+                Some(id),
+            )
+            .await?;
         }
         progress.send(Step::Seen).await.map_err(gone)?;
         let grant = self.shown(id, reveal).await?;
-        Ok(Shown { kubeconfig: cluster.kubeconfig(&access, &token), grant, expires_at: token.expires_at })
+        Ok(Shown {
+            kubeconfig: cluster.kubeconfig(&access, &token),
+            grant,
+            expires_at: token.expires_at,
+        })
     }
 
     /// Keeps what identifies the token, before its first use.
@@ -167,8 +198,18 @@ impl Broker {
             "token_sha256": issued.token_hash, "expires_at": issued.expires_at});
         let id = grant.id;
         let new = grant.issued(reveal, issued)?;
-        let entry = record(EntryKind::CredentialIssued, now, about, "A credential was issued", facts);
-        self.commit(Transition::new(entry).write(Write::Grant { expected: GrantState::Issuing, new })).await?;
+        let entry = record(
+            EntryKind::CredentialIssued,
+            now,
+            about,
+            "A credential was issued",
+            facts,
+        );
+        self.commit(Transition::new(entry).write(Write::Grant {
+            expected: GrantState::Issuing,
+            new,
+        }))
+        .await?;
         self.grant(id).await
     }
 
@@ -183,7 +224,10 @@ impl Broker {
         let mut changed = self.changed.subscribe();
         let wait = async {
             loop {
-                let events = self.store.actions_of_credential(&grant.cluster, credential_id).await?;
+                let events = self
+                    .store
+                    .actions_of_credential(&grant.cluster, credential_id)
+                    .await?;
                 if confirmed(&events)? {
                     return Ok(());
                 }
@@ -214,7 +258,10 @@ impl Broker {
         let mut mail = super::notices::mail_of([&grant.requester]);
         mail.extend(super::notices::mail_of(&grant.approvers));
         let (new, replaced) = grant.shown(reveal, now)?;
-        let until = new.ends_at.map(|t| t.format("%H:%M:%S UTC").to_string()).unwrap_or_default();
+        let until = new
+            .ends_at
+            .map(|t| t.format("%H:%M:%S UTC").to_string())
+            .unwrap_or_default();
         let sentence = if first {
             format!(
                 "The glass is broken: {} holds {} on {} ({}) until {until}",
@@ -236,7 +283,10 @@ impl Broker {
         );
         let facts = json!({"reveal": reveal, "ends_at": new.ends_at});
         let mut transition = Transition::new(record(EntryKind::GrantActive, now, about, sentence, facts))
-            .write(Write::Grant { expected: GrantState::Issuing, new })
+            .write(Write::Grant {
+                expected: GrantState::Issuing,
+                new,
+            })
             .notice(notice);
         for secret in replaced {
             transition = transition.job(JobKind::RemoveSecret { grant: id, secret }, now);
@@ -259,17 +309,34 @@ impl Broker {
             &format!("/grants/{}", grant.id),
             &about,
         );
-        let transition =
-            Transition::new(record(EntryKind::RevealFailed, now, about, sentence, json!({"why": why})))
-                .write(Write::Grant { expected: GrantState::Issuing, new })
-                .notice(notice)
-                .job(JobKind::RemoveSecret { grant: grant.id, secret }, now);
+        let transition = Transition::new(record(
+            EntryKind::RevealFailed,
+            now,
+            about,
+            sentence,
+            json!({"why": why}),
+        ))
+        .write(Write::Grant {
+            expected: GrantState::Issuing,
+            new,
+        })
+        .notice(notice)
+        .job(
+            JobKind::RemoveSecret {
+                grant: grant.id,
+                secret,
+            },
+            now,
+        );
         self.commit(transition).await?;
         Ok(())
     }
 
     fn audit_wait_s(&self, grant: &Grant) -> u32 {
-        self.config.clusters.get(&grant.cluster).map_or(45, |cluster| cluster.audit_wait.seconds())
+        self.config
+            .clusters
+            .get(&grant.cluster)
+            .map_or(45, |cluster| cluster.audit_wait.seconds())
     }
 }
 
@@ -279,11 +346,17 @@ impl Broker {
 /// They came back at a lower level than the audit policy promises.
 fn confirmed(events: &[crate::domain::transition::ActionRow]) -> Result<bool> {
     let issuance = events.iter().any(|event| event.class == super::record::ISSUANCE);
-    let Some(used) = events.iter().find(|event| event.grant.is_some() && event.class != super::record::ISSUANCE)
+    let Some(used) = events
+        .iter()
+        .find(|event| event.grant.is_some() && event.class != super::record::ISSUANCE)
     else {
         return Ok(false);
     };
-    let level = used.facts.get("level").and_then(Value::as_str).unwrap_or_default();
+    let level = used
+        .facts
+        .get("level")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if level != "RequestResponse" {
         return Err(BrokerError::Refused(format!(
             "the key's first use was recorded at level {level:?} instead of RequestResponse: the cluster's \
@@ -322,7 +395,12 @@ fn within(rule: &Value, approved: &[Value]) -> bool {
     let list = |rule: &Value, name: &str| -> Vec<String> {
         rule.get(name)
             .and_then(Value::as_array)
-            .map(|items| items.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
+            .map(|items| {
+                items
+                    .iter()
+                    .filter_map(|v| v.as_str().map(str::to_owned))
+                    .collect()
+            })
             .unwrap_or_default()
     };
     let has = |set: &[String], item: &str| set.iter().any(|own| own == "*" || own == item);
@@ -331,7 +409,8 @@ fn within(rule: &Value, approved: &[Value]) -> bool {
             list(rule, "verbs").iter().all(|verb| {
                 let basic = verb == "create"
                     && ((group == "authorization.k8s.io"
-                        && ["selfsubjectaccessreviews", "selfsubjectrulesreviews"].contains(&resource.as_str()))
+                        && ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]
+                            .contains(&resource.as_str()))
                         || (group == "authentication.k8s.io" && resource == "selfsubjectreviews"));
                 basic
                     || approved.iter().any(|own| {
@@ -359,25 +438,48 @@ mod tests {
 
     #[test]
     fn a_rule_split_or_joined_otherwise_is_within_what_was_approved() {
-        let approved = [rule(&["apps"], &["deployments", "statefulsets"], &["get", "patch"])];
+        let approved = [rule(
+            &["apps"],
+            &["deployments", "statefulsets"],
+            &["get", "patch"],
+        )];
         assert!(within(&rule(&["apps"], &["deployments"], &["get"]), &approved));
-        assert!(within(&rule(&["apps"], &["statefulsets", "deployments"], &["patch", "get"]), &approved));
-        assert!(!within(&rule(&["apps"], &["deployments"], &["delete"]), &approved));
+        assert!(within(
+            &rule(&["apps"], &["statefulsets", "deployments"], &["patch", "get"]),
+            &approved
+        ));
+        assert!(!within(
+            &rule(&["apps"], &["deployments"], &["delete"]),
+            &approved
+        ));
         assert!(!within(&rule(&[""], &["secrets"], &["get"]), &approved));
         assert!(!within(&rule(&["*"], &["*"], &["*"]), &approved));
     }
 
     #[test]
     fn what_everybody_has_is_no_surprise() {
-        assert!(within(&rule(&["authorization.k8s.io"], &["selfsubjectrulesreviews"], &["create"]), &[]));
-        assert!(!within(&rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]), &[]));
+        assert!(within(
+            &rule(
+                &["authorization.k8s.io"],
+                &["selfsubjectrulesreviews"],
+                &["create"]
+            ),
+            &[]
+        ));
+        assert!(!within(
+            &rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+            &[]
+        ));
     }
 
     #[test]
     fn a_right_to_one_name_is_not_a_right_to_all() {
         let mut one = rule(&[""], &["configmaps"], &["get"]);
         one["resourceNames"] = json!(["flags"]);
-        assert!(!within(&rule(&[""], &["configmaps"], &["get"]), std::slice::from_ref(&one)));
+        assert!(!within(
+            &rule(&[""], &["configmaps"], &["get"]),
+            std::slice::from_ref(&one)
+        ));
         assert!(within(&one.clone(), &[one]));
     }
 }

@@ -16,7 +16,10 @@ impl Broker {
     /// # Errors
     /// There is none, or the store failed.
     pub async fn follow_up_of(&self, id: FollowUpId) -> Result<FollowUp> {
-        self.store.follow_up(id).await?.ok_or(BrokerError::NotFound("follow-up"))
+        self.store
+            .follow_up(id)
+            .await?
+            .ok_or(BrokerError::NotFound("follow-up"))
     }
 
     /// Compliance lets a debt go, with a reason.
@@ -29,8 +32,10 @@ impl Broker {
         let sentence = format!("{} waived the debt: {}", by.name, reason.trim());
         let facts = json!({"reason": reason.trim()});
         let now = self.now();
-        self.step(follow_up, by, EntryKind::FollowUpWaived, sentence, facts, |f| f.waive(by.clone(), reason, now))
-            .await
+        self.step(follow_up, by, EntryKind::FollowUpWaived, sentence, facts, |f| {
+            f.waive(by.clone(), reason, now)
+        })
+        .await
     }
 
     /// Somebody independent reviewed the emergency.
@@ -39,16 +44,25 @@ impl Broker {
     /// Not independent, no note, or reviewed before.
     pub async fn review(&self, id: FollowUpId, by: &Person, note: &str) -> Result<()> {
         let follow_up = self.follow_up_of(id).await?;
-        let lead = self.config.teams.get(&follow_up.team).is_some_and(|team| {
-            team.lead_groups.iter().any(|group| by.is_in(group))
-        });
+        let lead = self
+            .config
+            .teams
+            .get(&follow_up.team)
+            .is_some_and(|team| team.lead_groups.iter().any(|group| by.is_in(group)));
         if !lead {
-            self.must_be(by, Role::Compliance, "only compliance or a lead of the team can review it")?;
+            self.must_be(
+                by,
+                Role::Compliance,
+                "only compliance or a lead of the team can review it",
+            )?;
         }
         let sentence = format!("{} reviewed the emergency: {}", by.name, note.trim());
         let facts = json!({"note": note.trim()});
         let now = self.now();
-        self.step(follow_up, by, EntryKind::Reviewed, sentence, facts, |f| f.review(by.clone(), note, now)).await
+        self.step(follow_up, by, EntryKind::Reviewed, sentence, facts, |f| {
+            f.review(by.clone(), note, now)
+        })
+        .await
     }
 
     /// After a rejection: why the change is right and the pull request is opened again.
@@ -57,20 +71,31 @@ impl Broker {
     /// Not Rejected, no text, or not theirs.
     pub async fn explain(&self, id: FollowUpId, by: &Person, text: &str) -> Result<()> {
         let follow_up = self.follow_up_of(id).await?;
-        self.must_be_party(&follow_up, by)?;
+        Self::must_be_party(&follow_up, by)?;
         if follow_up.state != FollowUpState::Rejected {
-            return Err(BrokerError::Refused("only a rejected pull request needs an explanation".into()));
+            return Err(BrokerError::Refused(
+                "only a rejected pull request needs an explanation".into(),
+            ));
         }
         if text.trim().is_empty() {
-            return Err(BrokerError::Refused("an explanation is needed; it is part of the record".into()));
+            return Err(BrokerError::Refused(
+                "an explanation is needed; it is part of the record".into(),
+            ));
         }
         let sentence = format!("{} explained: {}", by.name, text.trim());
         let facts = json!({"explanation": text.trim()});
         let (now, text) = (self.now(), text.trim().to_owned());
-        self.step(follow_up, by, EntryKind::FollowUpRejected, sentence, facts, |mut f| {
-            f.explanation = Some((by.clone(), text, now));
-            Ok(f)
-        })
+        self.step(
+            follow_up,
+            by,
+            EntryKind::FollowUpRejected,
+            sentence,
+            facts,
+            |mut f| {
+                f.explanation = Some((by.clone(), text, now));
+                Ok(f)
+            },
+        )
         .await
     }
 
@@ -97,9 +122,14 @@ impl Broker {
         let follow_up = self.follow_up_of(id).await?;
         let sentence = format!("{} accepted a manual item", by.name);
         let now = self.now();
-        self.step(follow_up, by, EntryKind::ManualItemAccepted, sentence, json!({"item": item}), |f| {
-            f.item_accepted(item, by.clone(), now)
-        })
+        self.step(
+            follow_up,
+            by,
+            EntryKind::ManualItemAccepted,
+            sentence,
+            json!({"item": item}),
+            |f| f.item_accepted(item, by.clone(), now),
+        )
         .await
     }
 
@@ -110,7 +140,9 @@ impl Broker {
     pub async fn settle_finding(&self, id: FindingId, by: &Person, note: &str) -> Result<()> {
         self.must_be(by, Role::Compliance, "only compliance can settle a finding")?;
         if note.trim().is_empty() {
-            return Err(BrokerError::Refused("a note is needed; it is part of the record".into()));
+            return Err(BrokerError::Refused(
+                "a note is needed; it is part of the record".into(),
+            ));
         }
         let findings = self.store.open_findings().await?;
         let Some(mut finding) = findings.into_iter().find(|finding| finding.id == id) else {
@@ -118,22 +150,33 @@ impl Broker {
         };
         let now = self.now();
         finding.settled = Some((by.name.clone(), note.trim().to_owned(), now));
-        let about = About { cluster: finding.cluster.clone(), grant: finding.grant, ..About::default() };
+        let about = About {
+            cluster: finding.cluster.clone(),
+            grant: finding.grant,
+            ..About::default()
+        };
         let sentence = format!("{} settled a finding: {}", by.name, note.trim());
         let facts = json!({"finding": finding.id, "text": finding.text, "note": note.trim()});
         let entry = record(EntryKind::Reviewed, now, about.by(by), sentence, facts);
-        self.commit(Transition::new(entry).write(Write::Finding(finding))).await?;
+        self.commit(Transition::new(entry).write(Write::Finding(finding)))
+            .await?;
         Ok(())
     }
 
     fn must_be(&self, person: &Person, role: Role, why: &str) -> Result<()> {
-        if has_role(&self.config, person, role) { Ok(()) } else { Err(BrokerError::Refused(why.to_owned())) }
+        if has_role(&self.config, person, role) {
+            Ok(())
+        } else {
+            Err(BrokerError::Refused(why.to_owned()))
+        }
     }
 
     /// `person` had or approved the access.
-    fn must_be_party(&self, follow_up: &FollowUp, person: &Person) -> Result<()> {
+    fn must_be_party(follow_up: &FollowUp, person: &Person) -> Result<()> {
         if follow_up.is_independent(person) {
-            Err(BrokerError::Refused("only whoever had or approved the access chooses that".into()))
+            Err(BrokerError::Refused(
+                "only whoever had or approved the access chooses that".into(),
+            ))
         } else {
             Ok(())
         }
@@ -147,7 +190,8 @@ impl Broker {
         kind: EntryKind,
         sentence: String,
         facts: serde_json::Value,
-        change: impl FnOnce(FollowUp) -> std::result::Result<FollowUp, crate::domain::follow_up::FollowUpRefusal> + Send,
+        change: impl FnOnce(FollowUp) -> std::result::Result<FollowUp, crate::domain::follow_up::FollowUpRefusal>
+        + Send,
     ) -> Result<()> {
         let (now, expected, id) = (self.now(), follow_up.state, follow_up.id);
         let about = About::follow_up(&follow_up).by(by);

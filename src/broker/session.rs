@@ -15,7 +15,8 @@ impl Broker {
     pub async fn signed_in(&self, person: &Person, auth_time: Time) -> Result<()> {
         self.store.remember(person, self.now()).await?;
         let sentence = format!("{} signed in", person.name);
-        self.enter(EntryKind::SignedIn, person, &sentence, auth_time).await
+        self.enter(EntryKind::SignedIn, person, &sentence, auth_time)
+            .await
     }
 
     /// Somebody signed in proved it again, for one action (in words).
@@ -25,7 +26,8 @@ impl Broker {
     pub async fn stepped_up(&self, person: &Person, auth_time: Time, action: &str) -> Result<()> {
         self.store.remember(person, self.now()).await?;
         let sentence = format!("{} proved a fresh sign-in to {action}", person.name);
-        self.enter(EntryKind::SteppedUp, person, &sentence, auth_time).await
+        self.enter(EntryKind::SteppedUp, person, &sentence, auth_time)
+            .await
     }
 
     /// Somebody was not let in.
@@ -35,7 +37,13 @@ impl Broker {
     pub async fn sign_in_refused(&self, kind: &str, words: &str) -> Result<()> {
         let sentence = format!("A sign-in was refused: {words}");
         let facts = json!({"kind": kind});
-        let entry = record(EntryKind::SignInRefused, self.now(), About::default(), sentence, facts);
+        let entry = record(
+            EntryKind::SignInRefused,
+            self.now(),
+            About::default(),
+            sentence,
+            facts,
+        );
         self.commit(Transition::new(entry)).await?;
         Ok(())
     }

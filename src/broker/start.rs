@@ -17,11 +17,21 @@ impl Broker {
         if self.store.setting("policy").await?.as_deref() == Some(digest.as_str()) {
             return Ok(());
         }
-        let profiles: BTreeMap<_, _> =
-            self.config.profiles.iter().map(|(name, profile)| (name, profile.digest())).collect();
+        let profiles: BTreeMap<_, _> = self
+            .config
+            .profiles
+            .iter()
+            .map(|(name, profile)| (name, profile.digest()))
+            .collect();
         let sentence = format!("The policy in force: {}", digest.get(..12).unwrap_or(&digest));
         let facts = json!({"digest": digest, "profiles": profiles});
-        let entry = record(EntryKind::PolicyLoaded, self.now(), About::default(), sentence, facts);
+        let entry = record(
+            EntryKind::PolicyLoaded,
+            self.now(),
+            About::default(),
+            sentence,
+            facts,
+        );
         self.commit(Transition::new(entry)).await?;
         Ok(self.store.set_setting("policy", &digest).await?)
     }

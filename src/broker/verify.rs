@@ -66,7 +66,11 @@ pub struct Judged {
 pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<Item = Piece>) -> Judged {
     let approvals = RefCell::new(Approvals::default());
     let mut check = |approval: &ledger::Approval<'_>| approvals.borrow_mut().check(approval);
-    let mut verifier = Verifier::new(Checks { keys, held, approvals: Some(&mut check) });
+    let mut verifier = Verifier::new(Checks {
+        keys,
+        held,
+        approvals: Some(&mut check),
+    });
     for piece in pieces {
         match piece {
             Piece::Checkpoint(note) => verifier.stored_checkpoint(&note),
@@ -83,7 +87,10 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
         }
     }
     let report = verifier.finish();
-    Judged { report, keys: approvals.into_inner().keys }
+    Judged {
+        report,
+        keys: approvals.into_inner().keys,
+    }
 }
 
 /// Judges an export.
@@ -91,14 +98,26 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
 pub fn judge_bundle(keys: &[VerifierKey], held: &[String], bundle: &Bundle) -> Judged {
     let mut approvals = Approvals::default();
     for entry in &bundle.entries {
-        let filed = entry.read().is_ok_and(|read| read.kind() == Some(EntryKind::RequestFiled));
+        let filed = entry
+            .read()
+            .is_ok_and(|read| read.kind() == Some(EntryKind::RequestFiled));
         if filed {
             approvals.file(entry.payload.as_ref().map(|(_, payload)| payload.as_slice()));
         }
     }
     let mut check = |approval: &ledger::Approval<'_>| approvals.check(approval);
-    let report = ledger::verify_bundle(bundle, Checks { keys, held, approvals: Some(&mut check) });
-    Judged { report, keys: approvals.keys }
+    let report = ledger::verify_bundle(
+        bundle,
+        Checks {
+            keys,
+            held,
+            approvals: Some(&mut check),
+        },
+    );
+    Judged {
+        report,
+        keys: approvals.keys,
+    }
 }
 
 /// Follows the approvals through the log in its order.
@@ -121,7 +140,10 @@ impl Approvals {
         struct Facts {
             request: Request,
         }
-        if let Some(Ok(Payload { facts: Facts { request } })) = payload.map(serde_json::from_slice) {
+        if let Some(Ok(Payload {
+            facts: Facts { request },
+        })) = payload.map(serde_json::from_slice)
+        {
             self.filed.entry(request.id).or_insert(request);
         }
     }
@@ -136,10 +158,15 @@ impl Approvals {
         struct Facts {
             approval: Approval,
         }
-        let Payload { about, facts: Facts { approval } } =
-            serde_json::from_slice(entry.payload).map_err(|error| format!("it cannot be read: {error}"))?;
+        let Payload {
+            about,
+            facts: Facts { approval },
+        } = serde_json::from_slice(entry.payload).map_err(|error| format!("it cannot be read: {error}"))?;
         let id = about.request.ok_or("it names no request")?;
-        let request = self.filed.get(&id).ok_or("the request it is for is not in the record before it")?;
+        let request = self
+            .filed
+            .get(&id)
+            .ok_or("the request it is for is not in the record before it")?;
         let hash = request.hash();
         if approval.request_hash != hash {
             return Err(format!(
@@ -167,7 +194,8 @@ impl Approvals {
             person_claim: None,
             approved_at: approval.at,
         };
-        let proved = check_approval_token(&proof.id_token, &proof.jwk, &claim).map_err(|error| error.to_string())?;
+        let proved =
+            check_approval_token(&proof.id_token, &proof.jwk, &claim).map_err(|error| error.to_string())?;
         given.push(approval.by);
         let key = ProviderKey {
             issuer: approval.proof.issuer,
@@ -177,7 +205,9 @@ impl Approvals {
         *self.keys.entry(key).or_default() += 1;
         let (have, need) = (given.len(), request.ask.approvals_needed as usize);
         if entry.kind == EntryKind::RequestApproved && have < need {
-            return Err(format!("the request needed {need} approvals that hold and had {have}"));
+            return Err(format!(
+                "the request needed {need} approvals that hold and had {have}"
+            ));
         }
         Ok(())
     }
@@ -226,7 +256,9 @@ impl Broker {
     /// # Errors
     /// The store's, or the configured key's.
     pub async fn check_ledger(&self) -> Result<()> {
-        let key = self.verifier_key().map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let key = self
+            .verifier_key()
+            .map_err(|error| BrokerError::Refused(error.to_string()))?;
         let judged = judge_store(&self.store, key).await?;
         let report = &judged.report;
         let whole = report.integrity() == Integrity::Whole;
@@ -241,8 +273,10 @@ impl Broker {
             silent: report.completeness.silent.clone(),
             approvals: report.approvals.good,
         };
-        let text = serde_json::to_string(&checked)
-            .map_err(|error| StoreError::Corrupt { what: "the outcome of a check", why: error.to_string() })?;
+        let text = serde_json::to_string(&checked).map_err(|error| StoreError::Corrupt {
+            what: "the outcome of a check",
+            why: error.to_string(),
+        })?;
         self.store.set_setting(CHECKED, &text).await?;
         if let Some(first) = checked.problems.first() {
             let text = format!(
@@ -250,7 +284,8 @@ impl Broker {
                  against a checkpoint that you hold",
                 report.problems.len() as u64 + report.problems_left_off
             );
-            self.find("ledger not whole", About::default(), &text, None).await?;
+            self.find("ledger not whole", About::default(), &text, None)
+                .await?;
         }
         Ok(())
     }
@@ -261,7 +296,11 @@ impl Broker {
     /// The store's.
     pub async fn ledger_checked(&self) -> Result<Option<Checked>> {
         // A value that an older version wrote is as good as none: the next check is minutes away.
-        Ok(self.store.setting(CHECKED).await?.and_then(|text| serde_json::from_str(&text).ok()))
+        Ok(self
+            .store
+            .setting(CHECKED)
+            .await?
+            .and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
 
@@ -271,22 +310,41 @@ impl Broker {
 /// The store's.
 pub async fn judge_store(store: &Arc<dyn Store>, key: VerifierKey) -> Result<Judged> {
     let head = store.head().await?;
-    let filter = EntryFilter { kinds: vec![EntryKind::RequestFiled], limit: u32::MAX, ..EntryFilter::default() };
-    let filed: BTreeSet<u64> = store.entries(filter).await?.iter().map(|line| line.index).collect();
+    let filter = EntryFilter {
+        kinds: vec![EntryKind::RequestFiled],
+        limit: u32::MAX,
+        ..EntryFilter::default()
+    };
+    let filed: BTreeSet<u64> = store
+        .entries(filter)
+        .await?
+        .iter()
+        .map(|line| line.index)
+        .collect();
     let store = Arc::clone(store);
     judge_stream(vec![key], vec![], async move |pieces| {
         send(&pieces, Piece::Checkpoint(head.checkpoint)).await;
         let mut next = 0;
         while next < head.size {
             let segments = store.segments(next, 1).await?;
-            let Some(segment) = segments.into_iter().next() else { break };
+            let Some(segment) = segments.into_iter().next() else {
+                break;
+            };
             let (row, end) = (segment.first, segment.first + u64::from(segment.count));
             // Entries committed after the head was read are the next check's.
             if row >= head.size {
                 break;
             }
             let filed = filed.range(row..end).next().is_some();
-            send(&pieces, Piece::Segment { row, bytes: segment.bytes, filed }).await;
+            send(
+                &pieces,
+                Piece::Segment {
+                    row,
+                    bytes: segment.bytes,
+                    filed,
+                },
+            )
+            .await;
             next = end.max(row + 1);
         }
         Ok(())
@@ -312,7 +370,10 @@ where
     });
     feed(sender).await?;
     judge.await.map_err(|error| {
-        E::from(StoreError::Corrupt { what: "a ledger", why: format!("it could not be judged: {error}") })
+        E::from(StoreError::Corrupt {
+            what: "a ledger",
+            why: format!("it could not be judged: {error}"),
+        })
     })
 }
 
@@ -325,11 +386,19 @@ impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.report)?;
         if !self.keys.is_empty() {
-            writeln!(f, "approvals rest on these keys; compare them with what the provider publishes:")?;
+            writeln!(
+                f,
+                "approvals rest on these keys; compare them with what the provider publishes:"
+            )?;
         }
         for (key, count) in &self.keys {
             let line = format!("{} (client {})", key.issuer, key.client_id);
-            writeln!(f, "  {count} by {}: {}", crate::audit::visible(&line), key.thumbprint)?;
+            writeln!(
+                f,
+                "  {count} by {}: {}",
+                crate::audit::visible(&line),
+                key.thumbprint
+            )?;
         }
         Ok(())
     }

@@ -24,12 +24,19 @@ impl Watches {
     /// # Errors
     /// The first list failed: the grant must not become Ready.
     pub async fn ensure(&self, broker: &Broker, grant: &Grant) -> Result<()> {
-        if self.running().get(&grant.id).is_some_and(|task| !task.is_finished()) {
+        if self
+            .running()
+            .get(&grant.id)
+            .is_some_and(|task| !task.is_finished())
+        {
             return Ok(());
         }
         let cluster = Arc::clone(broker.cluster(&grant.cluster)?);
         let present = cluster.snapshot(&grant.rules, &grant.namespaces).await?;
-        broker.store.keep_versions(&grant.cluster, &present, broker.now()).await?;
+        broker
+            .store
+            .keep_versions(&grant.cluster, &present, broker.now())
+            .await?;
         let (store, clock) = (Arc::clone(&broker.store), Arc::clone(&broker.clock));
         let grant = grant.clone();
         let id = grant.id;
@@ -50,12 +57,17 @@ impl Watches {
             };
             let watch = async {
                 loop {
-                    match cluster.watch(&grant.rules, &grant.namespaces, sender.clone()).await {
+                    match cluster
+                        .watch(&grant.rules, &grant.namespaces, sender.clone())
+                        .await
+                    {
                         Ok(()) => return,
                         Err(ClusterError::Unsound(why)) => {
                             tracing::error!(why, grant = %grant.id, "the scope cannot be watched");
                         }
-                        Err(error) => tracing::warn!(%error, grant = %grant.id, "a watch broke; it starts again"),
+                        Err(error) => {
+                            tracing::warn!(%error, grant = %grant.id, "a watch broke; it starts again");
+                        }
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }

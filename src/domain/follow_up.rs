@@ -1,5 +1,5 @@
 //! A follow-up: what an emergency owes afterwards.
-//! Capturing → NoDrift | Owed → Merged → Converged; or Rejected → Reverted; or Waived.
+//! Capturing → `NoDrift` | Owed → Merged → Converged; or Rejected → Reverted; or Waived.
 
 use super::deadline::{Deadline, DeadlineState, Goal};
 use super::person::Person;
@@ -843,8 +843,7 @@ mod tests {
     }
 
     fn take(old: FollowUp, step: Step, now: Time) -> Result<FollowUp, FollowUpRefusal> {
-        let people =
-            ["oncall", "first-approver", "engineer", "lead", "compliance"].map(|subject| person(subject));
+        let people = ["oncall", "first-approver", "engineer", "lead", "compliance"].map(person);
         let id = old.items.first().map_or_else(ItemId::new, |item| item.id);
         match step {
             Step::NoDrift(review) => old.no_drift(review.then(|| "a shell was opened".to_owned()), now),
@@ -876,8 +875,8 @@ mod tests {
             (Capturing, NoDrift | Owed)
             | (Owed, Merged | Converged | Rejected)
             | (Merged, Converged)
-            | (Rejected, Owed | Merged | Reverted) => true,
-            (_, Capturing) => true,
+            | (Rejected, Owed | Merged | Reverted)
+            | (_, Capturing) => true,
             _ => false,
         }
     }

@@ -11,8 +11,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// The name cannot be resolved, or an address is not allowed.
 pub async fn resolve(url: &url::Url, allow_private: bool) -> Result<Vec<SocketAddr>, DeliveryError> {
     let never = |why: String| DeliveryError::Never(why);
-    let host = url.host_str().ok_or_else(|| never("the address has no host".to_owned()))?;
-    let port = url.port_or_known_default().ok_or_else(|| never("the address has no port".to_owned()))?;
+    let host = url
+        .host_str()
+        .ok_or_else(|| never("the address has no host".to_owned()))?;
+    let port = url
+        .port_or_known_default()
+        .ok_or_else(|| never("the address has no port".to_owned()))?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port))
         .await
@@ -23,7 +27,10 @@ pub async fn resolve(url: &url::Url, allow_private: bool) -> Result<Vec<SocketAd
     }
     for address in &addresses {
         if !allow_private && !is_public(address.ip()) {
-            let why = format!("{host} is {}, which is not a public address; allow_private permits it", address.ip());
+            let why = format!(
+                "{host} is {}, which is not a public address; allow_private permits it",
+                address.ip()
+            );
             return Err(never(why));
         }
     }
@@ -60,7 +67,9 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
 fn is_public_v6(v6: Ipv6Addr) -> bool {
     // 2000::/3 is what is handed out (RFC 4291); the transition ranges inside it hide IPv4 addresses.
     let [first, second, ..] = v6.segments();
-    (0x2000..0x4000).contains(&first) && first != 0x2002 && !(first == 0x2001 && second < 0x0200)
+    (0x2000..0x4000).contains(&first)
+        && first != 0x2002
+        && !(first == 0x2001 && second < 0x0200)
         && !(first == 0x2001 && second == 0x0db8)
 }
 
@@ -71,8 +80,18 @@ mod tests {
     #[test]
     fn own_and_metadata_addresses_are_not_public_in_any_spelling() {
         for no in [
-            "127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1",
-            "::ffff:169.254.169.254", "fe80::1", "fd00::1", "2002:7f00:1::", "64:ff9b::7f00:1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00::1",
+            "2002:7f00:1::",
+            "64:ff9b::7f00:1",
         ] {
             assert!(!is_public(no.parse().unwrap()), "{no}");
         }

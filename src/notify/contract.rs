@@ -42,7 +42,12 @@ impl Channels {
     /// In words: a sender address, host or secret that cannot be used.
     pub fn new(config: &Config) -> Result<Self, String> {
         let base = config.server.public_url.base().to_owned();
-        let mail = config.notices.smtp.as_ref().map(|smtp| Mailer::new(smtp, &base)).transpose()?;
+        let mail = config
+            .notices
+            .smtp
+            .as_ref()
+            .map(|smtp| Mailer::new(smtp, &base))
+            .transpose()?;
         let mut webhooks = BTreeMap::new();
         for webhook in &config.notices.webhooks {
             webhooks.insert(webhook.name.clone(), WebhookSender::new(webhook, &base)?);

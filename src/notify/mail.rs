@@ -19,7 +19,9 @@ pub struct Mailer {
 
 impl std::fmt::Debug for Mailer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailer").field("from", &self.from).finish_non_exhaustive()
+        f.debug_struct("Mailer")
+            .field("from", &self.from)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,8 +47,10 @@ impl Mailer {
     /// # Errors
     /// In words: the sender or the host cannot be used.
     pub fn new(settings: &Smtp, base: &str) -> Result<Self, String> {
-        let from: Mailbox =
-            settings.from.parse().map_err(|error| format!("smtp.from is no mail address: {error}"))?;
+        let from: Mailbox = settings
+            .from
+            .parse()
+            .map_err(|error| format!("smtp.from is no mail address: {error}"))?;
         let host = settings.host.as_str();
         let builder = match settings.tls {
             SmtpTls::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(host),
@@ -60,7 +64,9 @@ impl Mailer {
         if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
             builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }
-        let host = url::Url::parse(base).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = url::Url::parse(base)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned));
         Ok(Self {
             transport: builder.build(),
             from,
@@ -84,10 +90,24 @@ impl Mailer {
 
     fn message(&self, notice: &Notice, address: &str, checkpoint: &str) -> Result<Message, DeliveryError> {
         let never = |why: String| DeliveryError::Never(why);
-        let to: Mailbox = address.parse().map_err(|_| never("this is no mail address".to_owned()))?;
+        let to: Mailbox = address
+            .parse()
+            .map_err(|_| never("this is no mail address".to_owned()))?;
         let url = format!("{}{}", self.base, notice.path);
-        let plain = Plain { notice, url: &url, checkpoint }.render().map_err(|e| never(e.to_string()))?;
-        let html = Html { notice, url: &url, checkpoint }.render().map_err(|e| never(e.to_string()))?;
+        let plain = Plain {
+            notice,
+            url: &url,
+            checkpoint,
+        }
+        .render()
+        .map_err(|e| never(e.to_string()))?;
+        let html = Html {
+            notice,
+            url: &url,
+            checkpoint,
+        }
+        .render()
+        .map_err(|e| never(e.to_string()))?;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
             .from(self.from.clone())
@@ -102,7 +122,10 @@ impl Mailer {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(200)
+        .collect()
 }
 
 /// lettre's own words say little: the causes behind them name the host that was not reached.

@@ -18,7 +18,9 @@ pub struct WebhookSender {
 
 impl std::fmt::Debug for WebhookSender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebhookSender").field("host", &self.url.host_str()).finish_non_exhaustive()
+        f.debug_struct("WebhookSender")
+            .field("host", &self.url.host_str())
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,8 +79,11 @@ impl WebhookSender {
     }
 
     fn body(&self, notice: &Notice, checkpoint: &str) -> String {
-        let facts: serde_json::Map<_, _> =
-            notice.facts.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let facts: serde_json::Map<_, _> = notice
+            .facts
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
         json!({
             "specversion": "1.0",
             "id": notice.id,

@@ -19,7 +19,11 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     loop {
         while running.try_join_next().is_some() {}
         let room = AT_ONCE.saturating_sub(running.len());
-        match broker.store.lease_jobs(broker.now(), LEASE, u32::try_from(room).unwrap_or(0)).await {
+        match broker
+            .store
+            .lease_jobs(broker.now(), LEASE, u32::try_from(room).unwrap_or(0))
+            .await
+        {
             Ok(jobs) => {
                 for job in jobs {
                     let broker = Arc::clone(&broker);
@@ -36,7 +40,10 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
         }
     }
     // What does not finish in time is leased to nobody soon, and done by the next start.
-    let _ = tokio::time::timeout(Duration::from_secs(5), async { while running.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), async {
+        while running.join_next().await.is_some() {}
+    })
+    .await;
 }
 
 async fn work(broker: &Broker, mut job: Job) {
@@ -57,7 +64,13 @@ async fn work(broker: &Broker, mut job: Job) {
         }
         Err(error) => {
             let why = chain(&error);
-            tracing::warn!(job = job.kind.name(), key = job.kind.key(), attempt = job.attempts + 1, why, "a job failed; it is tried again");
+            tracing::warn!(
+                job = job.kind.name(),
+                key = job.kind.key(),
+                attempt = job.attempts + 1,
+                why,
+                "a job failed; it is tried again"
+            );
             let wait = retry_after(&error).unwrap_or_else(|| Job::back_off(job.attempts));
             job.due = now + wait;
             job.attempts += 1;
@@ -86,7 +99,9 @@ async fn perform(broker: &Broker, job: &Job) -> Result<Outcome> {
 
 fn retry_after(error: &BrokerError) -> Option<TimeDelta> {
     match error {
-        BrokerError::Forge(forge) => forge.retry_after().and_then(|wait| TimeDelta::from_std(wait).ok()),
+        BrokerError::Forge(forge) => forge
+            .retry_after()
+            .and_then(|wait| TimeDelta::from_std(wait).ok()),
         _ => None,
     }
 }

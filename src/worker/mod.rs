@@ -13,24 +13,38 @@ use tokio_util::task::TaskTracker;
 /// Starts every loop; they end when `stop` is cancelled.
 pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken) {
     let every = Duration::from_secs;
-    spawn(broker, tasks, stop, "requests", every(1), |b| async move { b.lapse_requests().await });
-    spawn(broker, tasks, stop, "grants", every(1), |b| async move { b.look_after_grants().await });
-    spawn(broker, tasks, stop, "canaries", every(1), |b| async move { b.send_canaries().await });
-    spawn(broker, tasks, stop, "rules", every(15), |b| async move { b.compare_rules().await });
-    spawn(broker, tasks, stop, "deadlines", every(5), |b| async move { b.look_at_deadlines().await });
-    spawn(broker, tasks, stop, "neutral checks", every(30), |b| async move { b.let_others_pass().await });
-    spawn(broker, tasks, stop, "tidy", every(60), |b| async move { Ok(b.store.tidy(b.now()).await?) });
+    spawn(broker, tasks, stop, "requests", every(1), |b| async move {
+        b.lapse_requests().await
+    });
+    spawn(broker, tasks, stop, "grants", every(1), |b| async move {
+        b.look_after_grants().await
+    });
+    spawn(broker, tasks, stop, "canaries", every(1), |b| async move {
+        b.send_canaries().await
+    });
+    spawn(broker, tasks, stop, "rules", every(15), |b| async move {
+        b.compare_rules().await
+    });
+    spawn(broker, tasks, stop, "deadlines", every(5), |b| async move {
+        b.look_at_deadlines().await
+    });
+    spawn(broker, tasks, stop, "neutral checks", every(30), |b| async move {
+        b.let_others_pass().await
+    });
+    spawn(broker, tasks, stop, "tidy", every(60), |b| async move {
+        Ok(b.store.tidy(b.now()).await?)
+    });
     tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
 }
 
-/// Runs `step` every `period`, and at once when something is poked.
+/// Runs `work` every `period`, and at once when something is poked.
 fn spawn<F, S>(
     broker: &Arc<Broker>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
     name: &'static str,
     period: Duration,
-    step: F,
+    work: F,
 ) where
     F: Fn(Arc<Broker>) -> S + Send + 'static,
     S: Future<Output = Result<()>> + Send,
@@ -38,7 +52,7 @@ fn spawn<F, S>(
     let (broker, stop) = (Arc::clone(broker), stop.clone());
     tasks.spawn(async move {
         loop {
-            if let Err(error) = step(Arc::clone(&broker)).await {
+            if let Err(error) = work(Arc::clone(&broker)).await {
                 tracing::warn!(name, error = %crate::broker::chain(&error), "a loop failed; it runs again");
             }
             tokio::select! {

@@ -3,6 +3,7 @@
 
 import { resolve } from 'node:path';
 import { binary, startBroker } from './broker.mjs';
+import { tool } from './tools.mjs';
 import { attend, claim, startWorld } from './world.mjs';
 
 const args = process.argv.slice(2);
@@ -25,7 +26,7 @@ const stopped = {
   },
 };
 // With --drill the program goes through a whole emergency itself; its exit status is ours.
-const drill = args.includes('--drill') && { name: 'drill', command: [binary(), 'drill', '--config', world.broker.config], env: { BREAKGLASS_WORLD: world.file } };
+const drill = args.includes('--drill') && { name: 'drill', command: [binary(), 'drill', '--config', world.broker.config, '--demo', world.file, '--kubectl', tool('kubectl')] };
 process.exit(await attend(stopped, drill, async () => {
   broker = await startBroker({ config: world.broker.config });
   say('the broker is ready');

@@ -115,6 +115,8 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
     const signIn = await started('sign-in', startSignIn({ port: ports.signIn, dir: join(dir, 'sign-in'), clients: [client], control: true }));
     const forge = await started('forge', startForge({ port: ports.forge, dir: join(dir, 'forge') }));
     const shop = await forge.createRepo('shop', filesUnder(join(here, 'shop')));
+    // As a shop would: nothing reaches main without the broker's check, pinned to the broker's App.
+    await forge.protect('demo', 'shop', 'main', { checks: [{ context: 'breakglass/independent-approval', app_id: forge.appId }] });
     await forge.setWebhook(`${url}${paths.forge}`, secrets.forgeWebhook);
     const tap = await started('tap', startTap({ port: ports.tap, token: secrets.tap, tls: await base.ca.server('tap'), file: join(dir, 'audit.ndjson') }));
     tap.subscribe({ name: 'broker', url: `${url}${paths.audit}`, token: secrets.audit });

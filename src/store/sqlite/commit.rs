@@ -213,10 +213,7 @@ pub(super) async fn store_head(
     Ok(())
 }
 
-async fn store_segment(
-    connection: &mut SqliteConnection,
-    segment: &Segment,
-) -> Result<(), StoreError> {
+async fn store_segment(connection: &mut SqliteConnection, segment: &Segment) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO segments (first, count, bytes) VALUES (?, ?, ?)")
         .bind(index(segment.first))
         .bind(segment.count)

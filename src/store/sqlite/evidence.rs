@@ -31,15 +31,24 @@ impl Evidence {
             .immutable(alone)
             .busy_timeout(std::time::Duration::from_secs(10));
         let mut connection = options.connect().await.map_err(database("opening the file"))?;
-        sqlx::query("BEGIN").execute(&mut connection).await.map_err(database("opening the file"))?;
+        sqlx::query("BEGIN")
+            .execute(&mut connection)
+            .await
+            .map_err(database("opening the file"))?;
         let tables = sqlx::query(
             "SELECT count(*) AS n FROM sqlite_schema WHERE type = 'table' AND name IN ('segments', 'ledger_head')",
         )
         .fetch_one(&mut connection)
         .await
         .map_err(database("reading the file"))?;
-        if tables.try_get::<i64, _>("n").map_err(database("reading the file"))? != 2 {
-            return Err(StoreError::Refused("it is a database, but not a broker's store".to_owned()));
+        if tables
+            .try_get::<i64, _>("n")
+            .map_err(database("reading the file"))?
+            != 2
+        {
+            return Err(StoreError::Refused(
+                "it is a database, but not a broker's store".to_owned(),
+            ));
         }
         Ok(Self { connection })
     }
@@ -54,7 +63,9 @@ impl Evidence {
             .fetch_all(&mut self.connection)
             .await
             .map_err(database(doing))?;
-        rows.iter().map(|row| row.try_get("checkpoint").map_err(database(doing))).collect()
+        rows.iter()
+            .map(|row| row.try_get("checkpoint").map_err(database(doing)))
+            .collect()
     }
 
     /// The indices under which filed requests are found: a hint which segments hold one. `None` when
@@ -78,7 +89,11 @@ impl Evidence {
             .await
             .map_err(database(doing))?;
         rows.iter()
-            .map(|row| row.try_get::<i64, _>("idx").map(i64::unsigned_abs).map_err(database(doing)))
+            .map(|row| {
+                row.try_get::<i64, _>("idx")
+                    .map(i64::unsigned_abs)
+                    .map_err(database(doing))
+            })
             .collect::<Result<_, _>>()
             .map(Some)
     }
@@ -100,7 +115,10 @@ impl Evidence {
             .map_err(database(doing))?;
         row.map(|row| {
             let first: i64 = row.try_get("first").map_err(database(doing))?;
-            Ok((first.unsigned_abs(), row.try_get("bytes").map_err(database(doing))?))
+            Ok((
+                first.unsigned_abs(),
+                row.try_get("bytes").map_err(database(doing))?,
+            ))
         })
         .transpose()
     }

@@ -28,7 +28,9 @@ impl SqliteStore {
         let stored = row.get::<Option<i64>, _>("stored").unwrap_or(0);
         if row.get::<i64, _>("heads") == 0 {
             if stored > 0 {
-                return Err(refused(format!("{stored} entries are stored and their signed head is gone")));
+                return Err(refused(&format!(
+                    "{stored} entries are stored and their signed head is gone"
+                )));
             }
             let frontier = Frontier::default();
             let checkpoint = self.sign(&frontier)?;
@@ -36,11 +38,13 @@ impl SqliteStore {
         }
         let (frontier, checkpoint) = head(&mut writer).await?;
         if row.get::<Option<i64>, _>("size") != Some(index(frontier.size())) {
-            return Err(refused("the head's size is not that of its frontier".to_owned()));
+            return Err(refused("the head's size is not that of its frontier"));
         }
         if stored != index(frontier.size()) {
             let size = frontier.size();
-            return Err(refused(format!("its head is of {size} entries, and {stored} are stored")));
+            return Err(refused(&format!(
+                "its head is of {size} entries, and {stored} are stored"
+            )));
         }
         self.check_head(&frontier, &checkpoint)
     }
@@ -48,13 +52,15 @@ impl SqliteStore {
     /// The checkpoint is ours and signs exactly this frontier.
     fn check_head(&self, frontier: &Frontier, checkpoint: &str) -> Result<(), StoreError> {
         let signed = SignedCheckpoint::parse(checkpoint)
-            .map_err(|error| refused(format!("its newest checkpoint cannot be read: {error}")))?;
+            .map_err(|error| refused(&format!("its newest checkpoint cannot be read: {error}")))?;
         let key = self.signer.verifier_key();
         signed.verify(std::slice::from_ref(&key)).map_err(|error| {
-            refused(format!("its newest checkpoint is not signed by the configured key {key}: {error}"))
+            refused(&format!(
+                "its newest checkpoint is not signed by the configured key {key}: {error}"
+            ))
         })?;
         if *signed.checkpoint() != Checkpoint::of(key.name(), frontier) {
-            return Err(refused(format!(
+            return Err(refused(&format!(
                 "its frontier of {} entries is not the one that its newest checkpoint of {} entries signs",
                 frontier.size(),
                 signed.checkpoint().size
@@ -219,7 +225,7 @@ pub(super) async fn head(connection: &mut SqliteConnection) -> Result<(Frontier,
     Ok((frontier, row.get("checkpoint")))
 }
 
-fn refused(why: String) -> StoreError {
+fn refused(why: &str) -> StoreError {
     StoreError::Refused(format!(
         "the ledger in this store cannot be continued: {why}. Nothing was written; \
          `breakglass verify` on a copy of it says what is whole and what is not"

@@ -210,7 +210,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::web::lists) fn follow_up(team: &str, from: Time) -> FollowUp {
-        let deadline = |goal, hours| Deadline::new(goal, from, TimeDelta::hours(hours));
+        let deadline = |goal, hours| Deadline::new(goal, from, TimeDelta::hours(hours), 75);
         FollowUp {
             id: FollowUpId::new(),
             grant: GrantId::new(),

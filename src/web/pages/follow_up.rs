@@ -150,6 +150,23 @@ pub struct FollowUpCan {
     pub review: bool,
 }
 
+impl FollowUpState {
+    /// The state in one word, for programs that read the page.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Capturing { .. } => "capturing",
+            Self::NoDrift { .. } => "no-drift",
+            Self::Owed { .. } => "owed",
+            Self::Merged { .. } => "merged",
+            Self::Converged { .. } => "converged",
+            Self::Rejected { .. } => "rejected",
+            Self::Reverted { .. } => "reverted",
+            Self::Waived { .. } => "waived",
+        }
+    }
+}
+
 impl FollowUpPage {
     /// The state as a badge.
     #[must_use]

@@ -96,6 +96,19 @@ pub enum GrantState {
 }
 
 impl GrantState {
+    /// The state in one word, for programs that read the page.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Provisioning => "provisioning",
+            Self::Ready { .. } => "ready",
+            Self::Issuing => "issuing",
+            Self::Active { .. } => "active",
+            Self::Ending { .. } => "ending",
+            Self::Ended { .. } => "ended",
+        }
+    }
+
     /// Whether access waits for its first key.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -125,6 +125,20 @@ pub enum Decision {
     None,
 }
 
+impl RequestState {
+    /// The state in one word, for programs that read the page.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "pending",
+            Self::Approved { .. } => "approved",
+            Self::Denied { .. } => "denied",
+            Self::Withdrawn { .. } => "withdrawn",
+            Self::Lapsed { .. } => "lapsed",
+        }
+    }
+}
+
 impl RequestPage {
     /// The state as a badge.
     #[must_use]
