@@ -27,6 +27,22 @@ const LONGER: &[(&str, &str)] = &[
         "one stage, from the settled record to what is owed; to be parted with its growth",
     ),
     (
+        "broker/follow_up.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
+        "broker/record.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
+        "broker/reveal.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
+        "broker/verify.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
         "domain/follow_up.rs",
         "one state machine: the type and all of its transitions are read together",
     ),
