@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 6] = [
     &["ledger", "audit", "drift"],
     &["store", "cluster", "forge", "notify", "identity"],
     &["broker"],
-    &["worker", "web", "verify"],
+    &["worker", "web", "verify", "drill"],
 ];
 const PURE: [&str; 4] = ["domain", "ledger", "audit", "drift"];
 const LONGEST: usize = 400;
@@ -25,6 +25,22 @@ const LONGER: &[(&str, &str)] = &[
     (
         "broker/capture.rs",
         "one stage, from the settled record to what is owed; to be parted with its growth",
+    ),
+    (
+        "broker/follow_up.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
+        "broker/record.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
+        "broker/reveal.rs",
+        "one stage of an emergency, read from top to bottom",
+    ),
+    (
+        "broker/verify.rs",
+        "one stage of an emergency, read from top to bottom",
     ),
     (
         "domain/follow_up.rs",
@@ -178,7 +194,7 @@ fn against_the_direction(source: &Source) -> Vec<String> {
         .zip(FLOORS)
         .flat_map(|(floor, rooms)| rooms.iter().map(move |room| (*room, floor)))
         .collect();
-    if BINARY.contains(&source.path.as_str()) {
+    if BINARY.contains(&source.path) {
         return vec![];
     }
     let room = source.room();

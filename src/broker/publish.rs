@@ -37,7 +37,9 @@ impl Broker {
     ///
     /// # Errors
     /// The forge's.
-    pub(super) async fn publish(&self, work: &Publication<'_>) -> Result<PullRequest> {
+    ///
+    /// Returns the pull request and the ledger's checkpoint that went out with it.
+    pub(super) async fn publish(&self, work: &Publication<'_>) -> Result<(PullRequest, String)> {
         let repo = super::follow_up::repo_of(work.repository);
         let branch = format!("breakglass/{}", work.grant.id);
         let checkpoint = self.store.head().await?.checkpoint;
@@ -83,7 +85,7 @@ impl Broker {
         }
         self.forge.update_body(&repo, pull.number, &new.body).await?;
         self.ask_for_reviews(work, pull.number).await;
-        Ok(PullRequest {
+        let pull = PullRequest {
             repository: work.name.to_owned(),
             number: pull.number,
             url: pull.url,
@@ -98,7 +100,8 @@ impl Broker {
                 .pull
                 .as_ref()
                 .map_or_else(|| self.now(), |known| known.opened_at),
-        })
+        };
+        Ok((pull, checkpoint))
     }
 
     /// Asks the approvers whose login is known; a refusal of the forge costs nothing but the hint.

@@ -40,7 +40,7 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
 }
 
-/// Runs `step` every `period`, and at once when something is poked.
+/// Runs `work` every `period`, and at once when something is poked.
 fn spawn<F, S>(
     broker: &Arc<Broker>,
     tasks: &TaskTracker,

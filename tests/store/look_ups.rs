@@ -13,11 +13,7 @@ use breakglass::ids::GrantId;
 use breakglass::store::{FollowUpFilter, GrantFilter, RequestFilter};
 use serde_json::json;
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "every look-up of the contract, one after another"
-)]
-pub async fn documents_are_found_by_what_they_are_about<E: Engine>() {
+pub async fn requests_are_found_by_state_and_person<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let pending = filed(&*store).await;
     let second = request(Ask {
@@ -75,7 +71,10 @@ pub async fn documents_are_found_by_what_they_are_about<E: Engine>() {
         .await,
         [withdrawn.id]
     );
+}
 
+pub async fn grants_are_found_by_account_cluster_and_person<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
     let grant = granted(&*store).await;
     let of = |cluster: &'static str| store.grant_by_account(cluster, &grant.account);
     assert_eq!(of("production").await.unwrap(), Some(grant.clone()));
@@ -127,7 +126,11 @@ pub async fn documents_are_found_by_what_they_are_about<E: Engine>() {
             .len(),
         1
     );
+}
 
+pub async fn follow_ups_are_found_by_grant_team_and_time<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let grant = granted(&*store).await;
     let owed = FollowUp {
         grant: grant.id,
         ..follow_up()

@@ -38,7 +38,7 @@ impl SqliteStore {
         }
         let (frontier, checkpoint) = head(&mut writer).await?;
         if row.get::<Option<i64>, _>("size") != Some(index(frontier.size())) {
-            return Err(refused("the head's size is not that of its frontier".to_owned()));
+            return Err(refused("the head's size is not that of its frontier"));
         }
         if stored != index(frontier.size()) {
             let size = frontier.size();
