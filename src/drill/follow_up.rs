@@ -235,7 +235,7 @@ mod tests {
     fn drift_is_the_line_before_and_the_line_after_of_this_deployment() {
         let page = |name: &str, after: &str| {
             Page::parse(&format!(
-                "<figure class=\"diff\"><figcaption>apps/api.yaml</figcaption><td>name: {name}</td>\
+                "<figure class=\"diff\"><figcaption>apps/all.yaml</figcaption><td>name: {name}</td>\
                  <del><span>−</span> replicas: 3 # two at night</del><ins><span>+</span> replicas: {after} # two at night</ins></figure>"
             ))
         };
@@ -247,7 +247,7 @@ mod tests {
         let shown = drift_in(&page("api", "4"), &scaling).unwrap();
         assert_eq!(
             shown,
-            "− replicas: 3 # two at night + replicas: 4 # two at night (apps/api.yaml)"
+            "− replicas: 3 # two at night + replicas: 4 # two at night (apps/all.yaml)"
         );
         assert_eq!(drift_in(&page("api", "40"), &scaling), None);
         assert_eq!(drift_in(&page("web", "4"), &scaling), None);
