@@ -13,8 +13,10 @@ use super::wait::{seconds, until};
 use crate::config::Config;
 use crate::ledger::VerifierKey;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+/// How often the rights are tried meanwhile: each try is an action of the grant.
+const RIGHTS_EVERY: Duration = Duration::from_secs(2);
 /// How long people may take for a step.
 const PEOPLE: Duration = Duration::from_mins(30);
 
@@ -84,27 +86,14 @@ async fn watch(
             .await;
     }
     println!("\n4. Compare what the grant's page shows, then press \"I am done\" there.\n");
-    let probe = score.entered(
-        "probe",
-        Duration::ZERO,
-        probe.map(|probe| (probe, "holds the key".into())),
-    )?;
-    let refused = score
+    let (probe, refused) = score
         .stage("rights taken", async {
-            let begun = Instant::now();
-            // The end is not known here, so only the distance from refused to dead is measured.
-            while begun.elapsed() < PEOPLE {
-                match probe.until_refused().await {
-                    Ok(at) => return Ok((at, "the API server refuses what it allowed".into())),
-                    Err(Failure::Wrong(_)) => {}
-                    Err(other) => return Err(other),
-                }
-            }
-            Err(Failure::Late {
-                what: "the end".into(),
-                seconds: PEOPLE.as_secs(),
-                last: "the key still works".into(),
-            })
+            let probe = probe?;
+            let at = probe.until_refused(RIGHTS_EVERY, PEOPLE).await?;
+            Ok((
+                (probe, at),
+                "the API server refuses what it had allowed until then".into(),
+            ))
         })
         .await?;
     let dead = probe.until_dead().await.map(|at| at - refused);
@@ -121,18 +110,13 @@ async fn watch(
             )
         }),
     )?;
-    if let Err(error) = std::fs::remove_file(&options.kubeconfig) {
-        println!(
-            "the dead key could not be removed from {}: {error}",
-            options.kubeconfig.display()
-        );
-    }
     println!(
         "
-5. Follow the pull request from the grant's page: somebody who is not the engineer approves and merges it at
+5. Delete {}: its key is dead. Follow the pull request from the grant's page: somebody who is not the engineer approves and merges it at
    {}
 6. When the follow-up is closed, compliance opens {base}/ledger and saves the grant's export as {}
 ",
+        options.kubeconfig.display(),
         config.forge.web_url.base(),
         options.export.display()
     );

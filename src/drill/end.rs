@@ -1,13 +1,15 @@
 //! The end: said by the engineer, proved from outside and by the broker.
 
 use super::failure::Failure;
-use super::probe::Probe;
+use super::probe::{PATIENCE, Probe};
 use super::request::{form, id_after};
 use super::visitor::Visitor;
 use super::wait::until;
 use crate::ids::{FollowUpId, GrantId};
 use std::time::{Duration, Instant};
 
+/// How often the rights are tried while the end is pressed.
+const RIGHTS_EVERY: Duration = Duration::from_millis(25);
 /// The broker must have proved the death by then.
 const PROVED: Duration = Duration::from_mins(1);
 
@@ -25,7 +27,7 @@ pub(super) async fn done(
         return Err(Failure::Wrong("the key is dead before its end".into()));
     }
     let pressed = Instant::now();
-    let (answer, refused) = tokio::join!(requester.send(&form), probe.until_refused());
+    let (answer, refused) = tokio::join!(requester.send(&form), probe.until_refused(RIGHTS_EVERY, PATIENCE));
     let page = answer?.good()?;
     Ok((pressed, refused.map(|at| at - pressed), page.headline()))
 }
@@ -41,10 +43,9 @@ pub(super) async fn proved(requester: &mut Visitor, grant: GrantId) -> Result<(F
         })
     });
     let page = page.await?;
-    let words = page
-        .by_id("grant-headline")
-        .map(|(_, inside)| inside.text())
-        .unwrap_or_default();
+    let told = page.by_id("grant-headline").map(|(_, inside)| inside.named("p"));
+    let ended = told.unwrap_or_default().first().map(|(_, inside)| inside.text());
+    let words = format!("{} {}", page.headline(), ended.unwrap_or_default());
     let follow_up = page
         .link_to("/follow-ups/")
         .and_then(|href| id_after(&href, "/follow-ups/"));

@@ -33,6 +33,9 @@ pub(super) async fn captured(
         let pull = page.section("pull").and_then(|pull| pull.link_to("://"));
         Ok(match (page.state("follow-up-state").as_deref(), pull) {
             (Some("owed"), Some(pull)) => Ok((page, pull)),
+            (Some("owed"), None) if by_hand(&page, scaling).is_some() => {
+                return Err(Failure::Wrong(by_hand(&page, scaling).unwrap_or_default()));
+            }
             (Some("owed" | "capturing"), _) => Err(page.headline()),
             _ => return Err(Failure::Wrong(page.headline())),
         })
@@ -51,6 +54,15 @@ pub(super) async fn captured(
     let pull =
         Url::parse(&pull).map_err(|error| Failure::Missing(format!("{pull} is no address: {error}")))?;
     Ok((pull, format!("spec.replicas {drift}. {}", owed.headline())))
+}
+
+/// What is to be done by hand for the Deployment, as the page says it.
+fn by_hand(page: &Page, scaling: &Scaling) -> Option<String> {
+    let items = page
+        .all(|tag| tag.get("class") == Some("card item-by-hand"))
+        .into_iter();
+    let mut texts = items.map(|(_, item)| item.text());
+    texts.find(|text| text.contains(&scaling.deployment))
 }
 
 /// The drift of the Deployment's replicas as the page shows it: the line before and the line after.
@@ -223,7 +235,7 @@ mod tests {
     fn drift_is_the_line_before_and_the_line_after_of_this_deployment() {
         let page = |name: &str, after: &str| {
             Page::parse(&format!(
-                "<figure class=\"diff\"><figcaption>apps/api.yaml</figcaption><td>name: {name}</td>\
+                "<figure class=\"diff\"><figcaption>apps/all.yaml</figcaption><td>name: {name}</td>\
                  <del><span>−</span> replicas: 3 # two at night</del><ins><span>+</span> replicas: {after} # two at night</ins></figure>"
             ))
         };
@@ -235,7 +247,7 @@ mod tests {
         let shown = drift_in(&page("api", "4"), &scaling).unwrap();
         assert_eq!(
             shown,
-            "− replicas: 3 # two at night + replicas: 4 # two at night (apps/api.yaml)"
+            "− replicas: 3 # two at night + replicas: 4 # two at night (apps/all.yaml)"
         );
         assert_eq!(drift_in(&page("api", "40"), &scaling), None);
         assert_eq!(drift_in(&page("web", "4"), &scaling), None);

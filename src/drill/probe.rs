@@ -8,9 +8,7 @@ use serde::Deserialize;
 use std::time::{Duration, Instant};
 
 /// How long a key may outlive its end before the drill calls it a failure.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// How often the rights are tried, until they are gone.
-const RIGHTS_EVERY: Duration = Duration::from_millis(25);
+pub(super) const PATIENCE: Duration = Duration::from_secs(45);
 /// How often the key is tried, until it is dead.
 const KEY_EVERY: Duration = Duration::from_millis(200);
 
@@ -127,13 +125,20 @@ impl Probe {
         Ok((200..300).contains(&self.key().await?))
     }
 
-    /// Watches until the first 403; returns when that was. Every answer before it was a yes.
-    pub(super) async fn until_refused(&self) -> Result<Instant, Failure> {
+    /// Tries a right `every` so often until the first 403, `bound` long at most; returns when that was.
+    /// Every answer before it was a yes.
+    pub(super) async fn until_refused(&self, every: Duration, bound: Duration) -> Result<Instant, Failure> {
         let begun = Instant::now();
         loop {
             match self.rights().await? {
-                403 | 401 => return Ok(Instant::now()),
-                200 if begun.elapsed() < PATIENCE => tokio::time::sleep(RIGHTS_EVERY).await,
+                403 => return Ok(Instant::now()),
+                200 if begun.elapsed() < bound => tokio::time::sleep(every).await,
+                // Rights go first: a key that is dead before they are refused went another way.
+                401 => {
+                    return Err(Failure::Wrong(
+                        "the key was dead before its rights were refused".into(),
+                    ));
+                }
                 status => return Err(still("the rights still answered", status, begun)),
             }
         }
@@ -157,4 +162,68 @@ fn still(what: &str, status: u16, begun: Instant) -> Failure {
         "{what} {status} after {:.1} s",
         begun.elapsed().as_secs_f64()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    /// An API server that says yes `yes` times, then `no`.
+    async fn server(yes: u16, rights: u16, key: u16) -> String {
+        let answers = |no: u16, good: u16| {
+            let asked = Arc::new(AtomicU16::new(0));
+            move || {
+                let code = if asked.fetch_add(1, Ordering::SeqCst) < yes {
+                    good
+                } else {
+                    no
+                };
+                async move { StatusCode::from_u16(code).unwrap() }
+            }
+        };
+        let app = axum::Router::new()
+            .route("/api/v1/namespaces/payments/pods", get(answers(rights, 200)))
+            .route(
+                "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+                post(answers(key, 201)),
+            );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        format!(
+            "clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\nusers: [{{name: u, user: {{token: the-key}}}}]\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn the_first_refusal_and_the_first_unknown_key_are_seen() {
+        let probe = Probe::new(&server(3, 403, 401).await, "payments").unwrap();
+        let wait = Duration::from_millis(1);
+        assert!(probe.is_known().await.unwrap());
+        assert!(probe.until_refused(wait, PATIENCE).await.is_ok());
+        assert!(probe.until_dead().await.is_ok());
+        assert!(!probe.is_known().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_key_that_lives_on_or_dies_another_way_is_a_failure() {
+        let wait = Duration::from_millis(1);
+        let lives = Probe::new(&server(u16::MAX, 403, 401).await, "payments").unwrap();
+        assert!(lives.until_refused(wait, Duration::ZERO).await.is_err());
+        let dead = Probe::new(&server(0, 401, 401).await, "payments").unwrap();
+        assert!(dead.until_refused(wait, PATIENCE).await.is_err());
+        let broken = Probe::new(&server(0, 500, 500).await, "payments").unwrap();
+        assert!(broken.until_refused(wait, PATIENCE).await.is_err() && broken.until_dead().await.is_err());
+    }
+
+    #[test]
+    fn what_is_no_kubeconfig_is_refused_without_its_words() {
+        let text = "users: [{name: u, user: {token: the-key}}]\nclusters: 7\n";
+        let failure = Probe::new(text, "payments").unwrap_err();
+        assert!(!failure.to_string().contains("the-key"), "{failure}");
+    }
 }

@@ -245,16 +245,11 @@ impl<'a> Course<'a> {
             target,
             ..
         } = self;
-        let probe = Probe::new(kubeconfig, &target.namespace);
-        let probe = score.entered(
-            "probe",
-            std::time::Duration::ZERO,
-            probe.map(|probe| (probe, "holds the key".into())),
-        )?;
-        let (pressed, refused) = score
+        let (probe, pressed, refused) = score
             .stage("\"I am done\"", async {
+                let probe = Probe::new(kubeconfig, &target.namespace)?;
                 let (pressed, refused, words) = end::done(requester, grant, &probe).await?;
-                Ok(((pressed, refused), words))
+                Ok(((probe, pressed, refused), words))
             })
             .await?;
         score.entered(

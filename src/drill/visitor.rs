@@ -264,3 +264,62 @@ impl Visitor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::{Html, IntoResponse as _, Redirect};
+    use axum::routing::get;
+
+    const WHO: &str = r#"<h1>Who?</h1><form method="post" action="/who"><button name="person" value="oncall">A</button></form>"#;
+    const HERE: &str = r#"<h1>Here</h1><div class="who"><span>On-call</span></div>"#;
+
+    /// A broker that is its own provider: signed out, a link, the question, a cookie, the page.
+    async fn broker() -> Url {
+        let home = |headers: axum::http::HeaderMap| async move {
+            match headers.get(COOKIE).is_some_and(|cookie| cookie == "session=1") {
+                true => Html(HERE),
+                false => Html(r#"<h1>Out</h1><a href="/sign-in">Sign in with it</a>"#),
+            }
+        };
+        let chosen = |body: String| async move {
+            assert_eq!(body, "person=oncall");
+            ([(SET_COOKIE, "session=1; Path=/; HttpOnly")], Redirect::to("/")).into_response()
+        };
+        let app = axum::Router::new()
+            .route("/", get(home))
+            .route("/sign-in", get(|| async { Redirect::to("/who") }))
+            .route("/who", get(|| async { Html(WHO) }).post(chosen))
+            .route(
+                "/round",
+                get(|| async { Html(r#"<meta http-equiv="refresh" content="0; url=/round">"#) }),
+            );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_person_signs_in_and_stays_signed_in() {
+        let url = broker().await;
+        let mut person = Visitor::new(client(&[]).unwrap(), &url, &url, "oncall");
+        assert_eq!(person.sign_in().await.unwrap(), "On-call");
+        assert_eq!(person.open("/").await.unwrap().page().headline(), "Here");
+    }
+
+    #[tokio::test]
+    async fn only_the_provider_is_told_who_it_is() {
+        let url = broker().await;
+        let elsewhere = Url::parse("http://127.0.0.1:1").unwrap();
+        let mut person = Visitor::new(client(&[]).unwrap(), &url, &elsewhere, "oncall");
+        assert!(person.sign_in().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_circle_ends() {
+        let url = broker().await;
+        let mut person = Visitor::new(client(&[]).unwrap(), &url, &url, "oncall");
+        assert!(matches!(person.open("/round").await, Err(Failure::Wrong(_))));
+    }
+}

@@ -98,6 +98,24 @@ pub async fn what_is_poked_while_leased_runs_again<E: Engine>() {
     assert!(store.jobs().await.unwrap().is_empty(), "and then it is done");
 }
 
+pub async fn what_is_poked_while_leased_does_not_wait<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let job = end();
+    store.poke(std::slice::from_ref(&job)).await.unwrap();
+    let mut leased = store.lease_jobs(at(10), LEASE, 9).await.unwrap().remove(0);
+    store.poke(&[Job::new(job.kind.clone(), at(11))]).await.unwrap();
+    leased.due = at(40);
+    store.put_back(&leased).await.unwrap();
+    let mut second = store.lease_jobs(at(12), LEASE, 9).await.unwrap();
+    assert_eq!(second.len(), 1, "it looked before what caused the poke");
+    second[0].due = at(40);
+    store.put_back(&second[0]).await.unwrap();
+    assert!(
+        store.lease_jobs(at(39), LEASE, 9).await.unwrap().is_empty(),
+        "and then it waits"
+    );
+}
+
 pub async fn a_poke_brings_forward_and_never_back<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let job = end();

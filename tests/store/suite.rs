@@ -101,6 +101,7 @@ macro_rules! contract {
             jobs::a_job_is_leased_once,
             jobs::a_lease_that_is_over_is_taken_by_the_next,
             jobs::what_is_poked_while_leased_runs_again,
+            jobs::what_is_poked_while_leased_does_not_wait,
             jobs::a_poke_brings_forward_and_never_back,
             jobs::what_failed_waits_and_says_why,
             jobs::a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen,

@@ -37,13 +37,19 @@ impl SqliteStore {
     pub(super) async fn put_job_back(&self, job: &Job) -> Result<(), StoreError> {
         let document = json(job)?;
         let mut writer = self.writer.lock().await;
-        sqlx::query("UPDATE jobs SET due = ?, leased_until = 0, document = ? WHERE id = ?")
-            .bind(ms(job.due))
-            .bind(document)
-            .bind(job.id.to_string())
-            .execute(&mut *writer)
-            .await
-            .map_err(database("putting a job back"))?;
+        // One that was poked meanwhile keeps the earlier time: waiting would lose the poke.
+        sqlx::query(
+            "UPDATE jobs SET leased_until = 0,
+               document = CASE WHEN again THEN json_set(?2, '$.due', json_extract(document, '$.due')) ELSE ?2 END,
+               due = CASE WHEN again THEN min(due, ?1) ELSE ?1 END
+             WHERE id = ?3",
+        )
+        .bind(ms(job.due))
+        .bind(document)
+        .bind(job.id.to_string())
+        .execute(&mut *writer)
+        .await
+        .map_err(database("putting a job back"))?;
         Ok(())
     }
 
