@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 /// # Errors
 /// What keeps it from starting, in words.
 pub fn serve(path: &Path) -> Result<(), String> {
-    let config = Config::load(path, &Env::of_process()).map_err(|problems| config::command::report(&problems))?;
+    let config =
+        Config::load(path, &Env::of_process()).map_err(|problems| config::command::report(&problems))?;
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -53,10 +54,14 @@ async fn run(config: Config) -> Result<(), String> {
     let StoreConfig::Sqlite(path) = &config.store else {
         return Err("store: this version keeps its store in SQLite only; PostgreSQL follows".to_owned());
     };
-    let store = SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&signer)).await.map_err(words)?;
+    let store = SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&signer))
+        .await
+        .map_err(words)?;
     let mut clusters: BTreeMap<String, Arc<dyn Cluster>> = BTreeMap::new();
     for (name, cluster) in &config.clusters {
-        let connected = KubeCluster::connect(name, cluster).await.map_err(|error| format!("clusters.{name}: {error}"))?;
+        let connected = KubeCluster::connect(name, cluster)
+            .await
+            .map_err(|error| format!("clusters.{name}: {error}"))?;
         clusters.insert(name.clone(), Arc::new(connected));
     }
     let broker = Arc::new(Broker {
@@ -81,7 +86,10 @@ async fn run(config: Config) -> Result<(), String> {
     stop.cancel();
     tasks.close();
     // Whatever does not finish is in the outbox and done by the next start.
-    if tokio::time::timeout(Duration::from_secs(8), tasks.wait()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(8), tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("some loops did not stop in time");
     }
     served
@@ -94,7 +102,12 @@ fn identity_settings(config: &Config) -> Result<identity::Settings, String> {
         client_id: sign_in.client_id.clone(),
         client_secret: identity::Secret::new(sign_in.client_secret.expose()),
         redirect_url: format!("{}/sign-in/callback", config.server.public_url.base()),
-        scopes: sign_in.scopes.iter().filter(|scope| *scope != "openid").cloned().collect(),
+        scopes: sign_in
+            .scopes
+            .iter()
+            .filter(|scope| *scope != "openid")
+            .cloned()
+            .collect(),
         person_claim: sign_in.person_claim.clone(),
         groups_claim: sign_in.groups_claim.clone(),
         forge_login_claim: sign_in.forge_login_claim.clone(),
@@ -105,7 +118,9 @@ fn identity_settings(config: &Config) -> Result<identity::Settings, String> {
 
 fn forge_settings(config: &Config) -> Result<forge::Settings, String> {
     if config.forge.extra_ca_file.is_some() {
-        return Err("forge.extra_ca_file: this version trusts the public certificate authorities only".to_owned());
+        return Err(
+            "forge.extra_ca_file: this version trusts the public certificate authorities only".to_owned(),
+        );
     }
     let auth = match &config.forge.credentials {
         ForgeCredentials::Token(token) => forge::Auth::Token(forge::Secret::new(token.expose())),

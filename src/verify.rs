@@ -24,8 +24,10 @@ pub struct Said {
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
 enum Unchecked {
-    #[error("no key was given: pass --key with the log's public key (name+hash+base64) or a file that holds it, \
-             had from somewhere else than this file")]
+    #[error(
+        "no key was given: pass --key with the log's public key (name+hash+base64) or a file that holds it, \
+             had from somewhere else than this file"
+    )]
     NoKey,
     #[error("{0:?} is neither a public key (name+hash+base64) nor a file that holds one: {1}")]
     Key(String, String),
@@ -43,11 +45,19 @@ pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
             let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
             let mut text = format!("{}: {what}\n{judged}", path.display());
             if let Some(why) = cut_off {
-                text.push_str(&format!("the file is damaged and could not be read to its end: {why}\n"));
+                text += "the file is damaged and could not be read to its end: ";
+                text += &why;
+                text.push('\n');
             }
-            Said { text, code: u8::from(!whole) }
+            Said {
+                text,
+                code: u8::from(!whole),
+            }
         }
-        Err(why) => Said { text: format!("not checked: {why}\n"), code: 2 },
+        Err(why) => Said {
+            text: format!("not checked: {why}\n"),
+            code: 2,
+        },
     }
 }
 
@@ -59,7 +69,11 @@ async fn check(
     if keys.is_empty() {
         return Err(Unchecked::NoKey);
     }
-    let keys = keys.iter().map(|key| read_keys(key)).collect::<Result<Vec<_>, _>>()?.concat();
+    let keys = keys
+        .iter()
+        .map(|key| read_keys(key))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
     let held = against
         .iter()
         .map(|file| read_bounded(file, MAX_NOTE))
@@ -71,8 +85,12 @@ async fn check(
         return Ok(("a broker's store".to_owned(), judged, cut_off));
     }
     let bytes = read_bounded(path, MAX_BUNDLE)?;
-    let bundle = Bundle::parse(&bytes).map_err(|error| Unchecked::File(path.to_owned(), error.to_string()))?;
-    let what = bundle.grant.map_or_else(|| "an export".to_owned(), |grant| format!("the export of grant {grant}"));
+    let bundle =
+        Bundle::parse(&bytes).map_err(|error| Unchecked::File(path.to_owned(), error.to_string()))?;
+    let what = bundle.grant.map_or_else(
+        || "an export".to_owned(),
+        |grant| format!("the export of grant {grant}"),
+    );
     Ok((what, judge_bundle(&keys, &held, &bundle), None))
 }
 
@@ -106,7 +124,9 @@ async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>
     while let Some((row, bytes)) = pending {
         pending = evidence.segment_after(Some(row)).await?;
         let end = pending.as_ref().map_or(u64::MAX, |(next, _)| *next);
-        let filed = filed.as_ref().is_none_or(|filed| filed.range(row..end).next().is_some());
+        let filed = filed
+            .as_ref()
+            .is_none_or(|filed| filed.range(row..end).next().is_some());
         send(pieces, Piece::Segment { row, bytes, filed }).await;
     }
     Ok(())
@@ -129,14 +149,20 @@ fn read_keys(given: &str) -> Result<Vec<VerifierKey>, Unchecked> {
         .map(str::parse)
         .collect::<Result<_, _>>()
         .map_err(|error: crate::ledger::KeyError| Unchecked::Key(given.to_owned(), error.to_string()))?;
-    if keys.is_empty() { Err(Unchecked::Key(given.to_owned(), "the file is empty".to_owned())) } else { Ok(keys) }
+    if keys.is_empty() {
+        Err(Unchecked::Key(given.to_owned(), "the file is empty".to_owned()))
+    } else {
+        Ok(keys)
+    }
 }
 
 fn read_start(path: &Path) -> Result<Vec<u8>, Unchecked> {
     let failed = |error: std::io::Error| Unchecked::File(path.to_owned(), error.to_string());
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut start = vec![];
-    file.take(SQLITE.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    file.take(SQLITE.len() as u64)
+        .read_to_end(&mut start)
+        .map_err(failed)?;
     Ok(start)
 }
 
@@ -144,8 +170,14 @@ fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
     let failed = |why: String| Unchecked::File(path.to_owned(), why);
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = vec![];
-    file.take(bound as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
-    if bytes.len() > bound { Err(failed(format!("it is longer than {bound} bytes"))) } else { Ok(bytes) }
+    file.take(bound as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    if bytes.len() > bound {
+        Err(failed(format!("it is longer than {bound} bytes")))
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// An error with its causes, on one line.
@@ -154,7 +186,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::broker::export::export;
     use crate::clock::{ManualClock, Time};
@@ -179,11 +211,11 @@ mod tests {
 
     const ISSUER: &str = "https://sign-in.example.test";
 
-    fn now() -> Time {
+    pub(crate) fn now() -> Time {
         "2026-03-01T10:00:00Z".parse().unwrap()
     }
 
-    fn person(subject: &str) -> Person {
+    pub(crate) fn person(subject: &str) -> Person {
         Person {
             person_claim: format!("E-{subject}"),
             issuer: ISSUER.to_owned(),
@@ -225,10 +257,13 @@ mod tests {
         let claims = json!({"iss": ISSUER, "aud": "breakglass", "sub": by, "iat": made, "exp": made + 600,
             "auth_time": made - 30, "nonce": approval_nonce(&bytes, &salt)});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let text = format!("{}.{}", part(&json!({"alg": "EdDSA", "kid": "k1"})), part(&claims));
+        let text = format!(
+            "{}.{}",
+            part(&json!({"alg": "EdDSA", "kid": "k1"})),
+            part(&claims)
+        );
         let signature = URL_SAFE_NO_PAD.encode(signer.sign(text.as_bytes()).to_bytes());
-        let provider = SigningKey::from_bytes(&[1; 32]);
-        let x = URL_SAFE_NO_PAD.encode(provider.verifying_key().as_bytes());
+        let x = URL_SAFE_NO_PAD.encode(provider().verifying_key().as_bytes());
         Approval {
             id: ApprovalId::new(),
             by: person(by),
@@ -277,6 +312,80 @@ mod tests {
         }
     }
 
+    /// An emergency in `store`: filed, approved as `approve` makes it, acted, told. Returns its grant and
+    /// the head after the approval.
+    pub(crate) async fn fill(
+        store: &dyn Store,
+        approve: impl FnOnce(&Request) -> Approval,
+    ) -> (GrantId, String) {
+        let filed = request();
+        let about = About::request(&filed);
+        let facts = json!({"request": filed, "hash": filed.hash()});
+        let entry = record(EntryKind::RequestFiled, now(), about.clone(), "asked", facts);
+        store
+            .commit(Transition::new(entry).write(Write::NewRequest(filed.clone())))
+            .await
+            .unwrap();
+
+        let given = approve(&filed);
+        let facts = json!({"approval": given, "hash": filed.hash()});
+        let id = GrantId::new();
+        let grant = grant(&filed, id);
+        let honest = approval("approver", &filed.hash(), &provider());
+        let Ok(Approved::Enough { request, .. }) = filed.approve(honest, id) else {
+            panic!("one is enough")
+        };
+        let about = About {
+            grant: Some(id),
+            ..about
+        };
+        let entry = record(EntryKind::RequestApproved, now(), about, "approved", facts);
+        let write = Write::Request {
+            expected: "pending",
+            new: request,
+        };
+        store
+            .commit(
+                Transition::new(entry)
+                    .write(write)
+                    .write(Write::NewGrant(grant.clone())),
+            )
+            .await
+            .unwrap();
+        let early = store.head().await.unwrap().checkpoint;
+
+        let facts = json!({"checkpoint": early});
+        let left = record(
+            EntryKind::CheckpointPublished,
+            now(),
+            About::grant(&grant),
+            "left the house",
+            facts,
+        );
+        store.commit(Transition::new(left)).await.unwrap();
+        for batch in 0..3 {
+            let event = |n: i32| {
+                let says = format!("scaled payments/web-{batch}-{n}");
+                let facts = json!({"n": n, "action": {"class": "change", "flags": [], "mutates": true}});
+                record(EntryKind::AuditEvent, now(), About::grant(&grant), says, facts)
+            };
+            store
+                .commit(Transition::batch((0..4).map(event).collect()).unwrap())
+                .await
+                .unwrap();
+        }
+        (id, early)
+    }
+
+    /// The approval that the approver really gave.
+    pub(crate) fn honest(filed: &Request) -> Approval {
+        approval("approver", &filed.hash(), &provider())
+    }
+
+    fn provider() -> SigningKey {
+        SigningKey::from_bytes(&[1; 32])
+    }
+
     struct Log {
         folder: tempfile::TempDir,
         store: SqliteStore,
@@ -291,39 +400,20 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let signer = Arc::new(Signer::from_seed("log.example.test", [7; 32]).unwrap());
             let clock = Arc::new(ManualClock::at(now()));
-            let store = SqliteStore::open(&folder.path().join("breakglass.db"), clock, signer).await.unwrap();
-            let filed = request();
-            let about = About::request(&filed);
-            let facts = json!({"request": filed, "hash": filed.hash()});
-            let entry = record(EntryKind::RequestFiled, now(), about.clone(), "asked", facts);
-            store.commit(Transition::new(entry).write(Write::NewRequest(filed.clone()))).await.unwrap();
-
-            let given = approve(&filed);
-            let facts = json!({"approval": given, "hash": filed.hash()});
-            let id = GrantId::new();
-            let grant = grant(&filed, id);
-            let honest = approval("approver", &filed.hash(), &SigningKey::from_bytes(&[1; 32]));
-            let Ok(Approved::Enough { request, .. }) = filed.approve(honest, id) else { panic!("one is enough") };
-            let entry = record(EntryKind::RequestApproved, now(), About { grant: Some(id), ..about }, "approved", facts);
-            let write = Write::Request { expected: "pending", new: request };
-            store.commit(Transition::new(entry).write(write).write(Write::NewGrant(grant.clone()))).await.unwrap();
-            let early = store.head().await.unwrap().checkpoint;
-
-            let facts = json!({"checkpoint": early});
-            let left = record(EntryKind::CheckpointPublished, now(), About::grant(&grant), "left the house", facts);
-            store.commit(Transition::new(left)).await.unwrap();
-            for batch in 0..3 {
-                let event = |n: i32| {
-                    let says = format!("scaled payments/web-{batch}-{n}");
-                    record(EntryKind::AuditEvent, now(), About::grant(&grant), says, json!({"n": n}))
-                };
-                store.commit(Transition::batch((0..4).map(event).collect()).unwrap()).await.unwrap();
+            let store = SqliteStore::open(&folder.path().join("breakglass.db"), clock, signer)
+                .await
+                .unwrap();
+            let (grant, early) = fill(&store, approve).await;
+            Self {
+                folder,
+                store,
+                grant,
+                early,
             }
-            Self { folder, store, grant: id, early }
         }
 
         async fn honest() -> Self {
-            Self::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[1; 32]))).await
+            Self::filled(honest).await
         }
 
         fn path(&self) -> PathBuf {
@@ -331,7 +421,12 @@ mod tests {
         }
 
         fn key() -> Vec<String> {
-            vec![Signer::from_seed("log.example.test", [7; 32]).unwrap().verifier_key().to_string()]
+            vec![
+                Signer::from_seed("log.example.test", [7; 32])
+                    .unwrap()
+                    .verifier_key()
+                    .to_string(),
+            ]
         }
 
         fn keep(&self, name: &str, text: &str) -> PathBuf {
@@ -346,12 +441,18 @@ mod tests {
 
         /// A hand on the file that the broker does not see.
         async fn tamper(&self) -> SqliteConnection {
-            SqliteConnectOptions::new().filename(self.path()).connect().await.unwrap()
+            SqliteConnectOptions::new()
+                .filename(self.path())
+                .connect()
+                .await
+                .unwrap()
         }
 
         async fn replace(&self, first: i64, bytes: Vec<u8>) {
             let mut hand = self.tamper().await;
-            let done = sqlx::query("UPDATE segments SET bytes = ? WHERE first = ?").bind(bytes).bind(first);
+            let done = sqlx::query("UPDATE segments SET bytes = ? WHERE first = ?")
+                .bind(bytes)
+                .bind(first);
             assert_eq!(done.execute(&mut hand).await.unwrap().rows_affected(), 1);
         }
 
@@ -371,11 +472,19 @@ mod tests {
         }
         let key = Log::key()[0].parse().unwrap();
         let bundle = export(&log.store, &key, log.grant).await.unwrap();
-        assert_eq!(bundle.entries.len(), 15, "filed, approved, published, and twelve actions");
+        assert_eq!(
+            bundle.entries.len(),
+            15,
+            "filed, approved, published, and twelve actions"
+        );
         let file = log.keep("grant.bgx", &bundle.to_json());
         let said = verify(&file, &Log::key(), &[early]).await;
         assert_eq!(said.code, 0, "{}", said.text);
-        assert!(said.text.contains("approvals: 1 hold") && said.text.contains("integrity: whole"), "{}", said.text);
+        assert!(
+            said.text.contains("approvals: 1 hold") && said.text.contains("integrity: whole"),
+            "{}",
+            said.text
+        );
     }
 
     #[tokio::test]
@@ -387,7 +496,12 @@ mod tests {
         log.replace(7, bytes).await;
         let said = log.verify(&[]).await;
         assert_eq!(said.code, 1, "{}", said.text);
-        assert!(said.text.contains("segment-damaged: the segment that begins at entry 7"), "{}", said.text);
+        assert!(
+            said.text
+                .contains("segment-damaged: the segment that begins at entry 7"),
+            "{}",
+            said.text
+        );
     }
 
     #[tokio::test]
@@ -395,7 +509,10 @@ mod tests {
         let log = Log::honest().await;
         let held = log.keep("held.txt", &log.store.head().await.unwrap().checkpoint);
         let mut hand = log.tamper().await;
-        sqlx::query("DELETE FROM segments WHERE first >= 2").execute(&mut hand).await.unwrap();
+        sqlx::query("DELETE FROM segments WHERE first >= 2")
+            .execute(&mut hand)
+            .await
+            .unwrap();
         let cut = log.verify(&[]).await;
         assert_eq!(cut.code, 1, "{}", cut.text);
         assert!(cut.text.contains("cut-tail"), "{}", cut.text);
@@ -408,7 +525,11 @@ mod tests {
         assert_eq!(log.verify(&[]).await.code, 0);
         let said = log.verify(&[held]).await;
         assert_eq!(said.code, 1, "{}", said.text);
-        assert!(said.text.contains("rollback") && said.text.contains("of size 15"), "{}", said.text);
+        assert!(
+            said.text.contains("rollback") && said.text.contains("of size 15"),
+            "{}",
+            said.text
+        );
     }
 
     #[tokio::test]
@@ -419,7 +540,12 @@ mod tests {
         log.replace(7, one).await;
         let said = log.verify(&[]).await;
         assert_eq!(said.code, 1, "{}", said.text);
-        assert!(said.text.contains("the row of the segment that begins at entry 3"), "{}", said.text);
+        assert!(
+            said.text
+                .contains("the row of the segment that begins at entry 3"),
+            "{}",
+            said.text
+        );
     }
 
     #[tokio::test]
@@ -427,11 +553,18 @@ mod tests {
         let log = Log::honest().await;
         let mut bytes = log.bytes(3).await;
         let open = ledger::open(&bytes).unwrap();
-        let (one, two) = (open.payload(0).unwrap().to_vec(), open.payload(2).unwrap().to_vec());
+        let (one, two) = (
+            open.payload(0).unwrap().to_vec(),
+            open.payload(2).unwrap().to_vec(),
+        );
         assert_eq!(one.len(), two.len());
         let body_at = HEADER_LEN + 32 * open.count() as usize;
         let mut body = zstd::decode_all(&bytes[body_at..]).unwrap();
-        let place = |payload: &[u8]| body.windows(payload.len()).position(|found| found == payload).unwrap();
+        let place = |payload: &[u8]| {
+            body.windows(payload.len())
+                .position(|found| found == payload)
+                .unwrap()
+        };
         let (first, second) = (place(&one), place(&two));
         body[first..first + one.len()].copy_from_slice(&two);
         body[second..second + two.len()].copy_from_slice(&one);
@@ -444,14 +577,19 @@ mod tests {
         log.replace(3, bytes).await;
         let said = log.verify(&[]).await;
         assert_eq!(said.code, 1, "{}", said.text);
-        assert!(said.text.contains("entry-moved") && said.text.contains("at index 3"), "{}", said.text);
+        assert!(
+            said.text.contains("entry-moved") && said.text.contains("at index 3"),
+            "{}",
+            said.text
+        );
         assert!(said.text.contains("what was entered at index 5"), "{}", said.text);
     }
 
     #[tokio::test]
     async fn approvals_that_the_provider_did_not_sign_for_this_request_are_named() {
-        let own = SigningKey::from_bytes(&[1; 32]);
-        let made_up = Log::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[2; 32]))).await;
+        let own = provider();
+        let made_up =
+            Log::filled(|filed| approval("approver", &filed.hash(), &SigningKey::from_bytes(&[2; 32]))).await;
         let other = Log::filled(|_| approval("approver", &"ab".repeat(32), &own)).await;
         let themselves = Log::filled(|filed| approval("oncall", &filed.hash(), &own)).await;
         for (log, why) in [
@@ -461,7 +599,12 @@ mod tests {
         ] {
             let said = log.verify(&[]).await;
             assert_eq!(said.code, 1, "{}", said.text);
-            assert!(said.text.contains("approval: the approval in entry 1 does not hold"), "{}", said.text);
+            assert!(
+                said.text
+                    .contains("approval: the approval in entry 1 does not hold"),
+                "{}",
+                said.text
+            );
             assert!(said.text.contains(why), "{}", said.text);
         }
     }
@@ -483,15 +626,28 @@ mod tests {
         let no_key = verify(&log.path(), &[], &[]).await;
         assert_eq!(no_key.code, 2);
         assert!(no_key.text.contains("--key"), "{}", no_key.text);
-        let other = Signer::from_seed("log.example.test", [8; 32]).unwrap().verifier_key().to_string();
+        let other = Signer::from_seed("log.example.test", [8; 32])
+            .unwrap()
+            .verifier_key()
+            .to_string();
         assert_eq!(verify(&log.path(), &[other], &[]).await.code, 1);
         let text = log.keep("notes.txt", "not a ledger");
         assert_eq!(verify(&text, &Log::key(), &[]).await.code, 2);
-        assert_eq!(verify(&log.folder.path().join("gone.db"), &Log::key(), &[]).await.code, 2);
+        assert_eq!(
+            verify(&log.folder.path().join("gone.db"), &Log::key(), &[])
+                .await
+                .code,
+            2
+        );
         let empty = log.folder.path().join("other.db");
-        let options = SqliteConnectOptions::new().filename(&empty).create_if_missing(true);
+        let options = SqliteConnectOptions::new()
+            .filename(&empty)
+            .create_if_missing(true);
         let mut hand = options.connect().await.unwrap();
-        sqlx::query("CREATE TABLE t (x)").execute(&mut hand).await.unwrap();
+        sqlx::query("CREATE TABLE t (x)")
+            .execute(&mut hand)
+            .await
+            .unwrap();
         let said = verify(&empty, &Log::key(), &[]).await;
         assert_eq!(said.code, 2);
         assert!(said.text.contains("not a broker's store"), "{}", said.text);
@@ -505,6 +661,10 @@ mod tests {
         let before = log.store.head().await.unwrap();
         let said = verify(&path, &[key.display().to_string()], &[]).await;
         assert_eq!(said.code, 0, "{}", said.text);
-        assert_eq!(log.store.head().await.unwrap(), before, "the broker goes on as it was");
+        assert_eq!(
+            log.store.head().await.unwrap(),
+            before,
+            "the broker goes on as it was"
+        );
     }
 }

@@ -117,12 +117,7 @@ pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
         return Attribution::Broker;
     }
     // A certificate or an impersonator can carry the group without the name.
-    if user
-        .groups
-        .iter()
-        .flatten()
-        .any(|group| &**group == GRANTS_GROUP)
-    {
+    if user.groups.iter().flatten().any(|group| &**group == GRANTS_GROUP) {
         return Attribution::UnknownAccount {
             name: user.username.to_string(),
         };

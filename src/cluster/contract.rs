@@ -64,7 +64,9 @@ pub struct Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("credential_id", &self.credential_id).finish_non_exhaustive()
+        f.debug_struct("Token")
+            .field("credential_id", &self.credential_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +123,11 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// The present version of every object the rules let somebody change in `namespaces`
     /// (Secrets aside, which are out of the broker's reach), each with its `apiVersion` and `kind`.
-    async fn snapshot(&self, rules: &Value, namespaces: &[String]) -> Result<Vec<ObjectVersion>, ClusterError>;
+    async fn snapshot(
+        &self,
+        rules: &Value,
+        namespaces: &[String],
+    ) -> Result<Vec<ObjectVersion>, ClusterError>;
     /// Watches the same scope and sends each change until the receiver is gone or the watch ends;
     /// it starts with the present versions. Returning `Ok` means the receiver is gone.
     async fn watch(

@@ -19,14 +19,27 @@ use std::time::{Duration, Instant};
 const PEOPLE: Duration = Duration::from_secs(30 * 60);
 
 /// Goes through it with people. Whether nothing failed.
-pub(super) async fn run(options: &Options, config: &Config, target: &Target, key: &VerifierKey) -> Result<bool, Failure> {
+pub(super) async fn run(
+    options: &Options,
+    config: &Config,
+    target: &Target,
+    key: &VerifierKey,
+) -> Result<bool, Failure> {
     let mut score = Score::default();
     watch(&mut score, options, config, target, key).await;
-    println!("Not seen by this drill, since it has no session: approval, the grant's page, reviews, feed, SLA.");
+    println!(
+        "Not seen by this drill, since it has no session: approval, the grant's page, reviews, feed, SLA."
+    );
     Ok(score.close())
 }
 
-async fn watch(score: &mut Score, options: &Options, config: &Config, target: &Target, key: &VerifierKey) -> Option<()> {
+async fn watch(
+    score: &mut Score,
+    options: &Options,
+    config: &Config,
+    target: &Target,
+    key: &VerifierKey,
+) -> Option<()> {
     let base = config.server.public_url.base();
     let trust: Vec<&Path> = options.ca_file.iter().map(PathBuf::as_path).collect();
     score
@@ -49,19 +62,32 @@ async fn watch(score: &mut Score, options: &Options, config: &Config, target: &T
 ",
         options.kubeconfig.display()
     );
-    let text = score.stage("key saved", key_file(&options.kubeconfig, target)).await?;
+    let text = score
+        .stage("key saved", key_file(&options.kubeconfig, target))
+        .await?;
     let probe = Probe::new(&text, &target.namespace);
     let used = score
-        .stage("kubectl", async { Kubectl::with_text(&kubectl::find(options.kubectl.as_deref())?, &text).map(|it| (it, "found".into())) })
+        .stage("kubectl", async {
+            Kubectl::with_text(&kubectl::find(options.kubectl.as_deref())?, &text)
+                .map(|it| (it, "found".into()))
+        })
         .await;
     if let Some(kubectl) = used
         && let Some(scaling) = score.stage("kubectl get", grant::look(&kubectl, target)).await
     {
-        score.stage("kubectl scale", grant::scale(&kubectl, target, &scaling)).await;
-        score.stage("Secrets refused", grant::read_secrets(&kubectl, target)).await;
+        score
+            .stage("kubectl scale", grant::scale(&kubectl, target, &scaling))
+            .await;
+        score
+            .stage("Secrets refused", grant::read_secrets(&kubectl, target))
+            .await;
     }
     println!("\n4. Compare what the grant's page shows, then press \"I am done\" there.\n");
-    let probe = score.entered("probe", Duration::ZERO, probe.map(|probe| (probe, "holds the key".into())))?;
+    let probe = score.entered(
+        "probe",
+        Duration::ZERO,
+        probe.map(|probe| (probe, "holds the key".into())),
+    )?;
     let refused = score
         .stage("rights taken", async {
             let begun = Instant::now();
@@ -73,15 +99,32 @@ async fn watch(score: &mut Score, options: &Options, config: &Config, target: &T
                     Err(other) => return Err(other),
                 }
             }
-            Err(Failure::Late { what: "the end".into(), seconds: PEOPLE.as_secs(), last: "the key still works".into() })
+            Err(Failure::Late {
+                what: "the end".into(),
+                seconds: PEOPLE.as_secs(),
+                last: "the key still works".into(),
+            })
         })
         .await?;
     let dead = probe.until_dead().await.map(|at| at - refused);
-    score.entered("key dead", dead.as_ref().copied().unwrap_or_default(), dead.map(|took| {
-        ((), format!("{} after the first refusal the API server no longer knew the key", seconds(took)))
-    }))?;
+    score.entered(
+        "key dead",
+        dead.as_ref().copied().unwrap_or_default(),
+        dead.map(|took| {
+            (
+                (),
+                format!(
+                    "{} after the first refusal the API server no longer knew the key",
+                    seconds(took)
+                ),
+            )
+        }),
+    )?;
     if let Err(error) = std::fs::remove_file(&options.kubeconfig) {
-        println!("the dead key could not be removed from {}: {error}", options.kubeconfig.display());
+        println!(
+            "the dead key could not be removed from {}: {error}",
+            options.kubeconfig.display()
+        );
     }
     println!(
         "
@@ -114,7 +157,11 @@ async fn key_file(path: &Path, target: &Target) -> Result<(String, String), Fail
             Ok(probe) => probe.is_known().await?,
             Err(failure) => return Ok(Err(failure.to_string())),
         };
-        Ok(if known { Ok(text) } else { Err("the API server does not know the key".to_owned()) })
+        Ok(if known {
+            Ok(text)
+        } else {
+            Err("the API server does not know the key".to_owned())
+        })
     });
     Ok((text.await?, "the API server knows it".into()))
 }

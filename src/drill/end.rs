@@ -34,11 +34,20 @@ pub(super) async fn done(
 pub(super) async fn proved(requester: &mut Visitor, grant: GrantId) -> Result<(FollowUpId, String), Failure> {
     let page = until("the proof of death", PROVED, async || {
         let page = requester.open(&format!("/grants/{grant}")).await?.good()?;
-        Ok(if page.state("grant-headline").as_deref() == Some("ended") { Ok(page) } else { Err(page.headline()) })
+        Ok(if page.state("grant-headline").as_deref() == Some("ended") {
+            Ok(page)
+        } else {
+            Err(page.headline())
+        })
     });
     let page = page.await?;
-    let words = page.by_id("grant-headline").map(|(_, inside)| inside.text()).unwrap_or_default();
-    let follow_up = page.link_to("/follow-ups/").and_then(|href| id_after(&href, "/follow-ups/"));
+    let words = page
+        .by_id("grant-headline")
+        .map(|(_, inside)| inside.text())
+        .unwrap_or_default();
+    let follow_up = page
+        .link_to("/follow-ups/")
+        .and_then(|href| id_after(&href, "/follow-ups/"));
     match follow_up {
         Some(id) if words.contains("proved") => Ok((id, words)),
         Some(_) => Err(Failure::Missing(format!("the page shows no proof: {words}"))),

@@ -56,11 +56,17 @@ impl Failure {
             why = format!("{why}: {cause}");
             next = cause.source();
         }
-        Self::NoAnswer { what: what.to_owned(), why }
+        Self::NoAnswer {
+            what: what.to_owned(),
+            why,
+        }
     }
 
     /// An error of the system.
     pub(super) fn machine(what: impl Into<String>, source: std::io::Error) -> Self {
-        Self::Machine { what: what.into(), source }
+        Self::Machine {
+            what: what.into(),
+            source,
+        }
     }
 }

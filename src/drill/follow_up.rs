@@ -38,18 +38,51 @@ pub(super) async fn captured(
         })
     })
     .await?;
-    let (before, after) = (format!("replicas: {}", scaling.before), format!("replicas: {}", scaling.after));
-    let figures = owed.all(|tag| tag.get("class") == Some("diff"));
-    let about = figures.into_iter().map(|(_, figure)| figure).find(|figure| {
-        let held = |name: &str, words: &str| figure.named(name).iter().any(|(_, line)| line.text().ends_with(words));
-        figure.text().contains(&scaling.deployment) && held("del", &before) && held("ins", &after)
-    });
-    let caption = about.and_then(|figure| figure.named("figcaption").first().map(|(_, caption)| caption.text()));
-    let caption = caption.ok_or_else(|| {
-        Failure::Missing(format!("the page shows no drift of {} from {before} to {after}", scaling.deployment))
+    let drift = drift_in(&owed, scaling).ok_or_else(|| {
+        let Scaling {
+            deployment,
+            before,
+            after,
+        } = scaling;
+        Failure::Missing(format!(
+            "the page shows no drift of {deployment} from {before} to {after} replicas"
+        ))
     })?;
-    let pull = Url::parse(&pull).map_err(|error| Failure::Missing(format!("{pull} is no address: {error}")))?;
-    Ok((pull, format!("{caption}: spec.{before} became spec.{after}. {}", owed.headline())))
+    let pull =
+        Url::parse(&pull).map_err(|error| Failure::Missing(format!("{pull} is no address: {error}")))?;
+    Ok((pull, format!("spec.replicas {drift}. {}", owed.headline())))
+}
+
+/// The drift of the Deployment's replicas as the page shows it: the line before and the line after.
+fn drift_in(page: &Page, scaling: &Scaling) -> Option<String> {
+    let figures = page
+        .all(|tag| tag.get("class") == Some("diff"))
+        .into_iter()
+        .map(|(_, figure)| figure);
+    let mut about = figures.filter(|figure| figure.text().contains(&scaling.deployment));
+    about.find_map(|figure| {
+        let line = |name: &str, replicas: i64| {
+            let lines = figure.named(name).into_iter().map(|(_, line)| line.text());
+            lines.into_iter().find(|line| sets_replicas(line, replicas))
+        };
+        let caption = figure
+            .named("figcaption")
+            .first()
+            .map(|(_, caption)| caption.text())?;
+        Some(format!(
+            "{} {} ({caption})",
+            line("del", scaling.before)?,
+            line("ins", scaling.after)?
+        ))
+    })
+}
+
+/// Whether a line of YAML sets `replicas` to exactly that number; a comment may follow.
+fn sets_replicas(line: &str, replicas: i64) -> bool {
+    let value = line
+        .split_once("replicas:")
+        .map(|(_, value)| value.split('#').next().unwrap_or_default());
+    value.is_some_and(|value| value.trim().trim_end_matches(['}', ',']).trim() == replicas.to_string())
 }
 
 /// The requester's own approval at the forge must not count.
@@ -60,14 +93,29 @@ pub(super) async fn own_review(
     login: &str,
 ) -> Result<((), String), Failure> {
     forge.act(login, "approve").await?;
-    let words = until("the requester's review on the page", FOLLOWED, async || {
+    let words = until("the verdict on the requester's review", FOLLOWED, async || {
         let page = page(requester, id).await?;
-        let reviews = page.section("pull").map(|pull| pull.named("li")).unwrap_or_default();
-        let review = reviews.into_iter().map(|(_, review)| review.text()).find(|review| review.contains(login));
-        Ok(review.ok_or_else(|| page.headline()))
+        let lines = page
+            .section("pull")
+            .map(|pull| pull.named("li"))
+            .unwrap_or_default();
+        let about: Vec<String> = lines
+            .into_iter()
+            .map(|(_, line)| line.text())
+            .filter(|line| line.contains(login))
+            .collect();
+        // The review itself, and below it what the check makes of it.
+        Ok(if about.len() > 1 {
+            Ok(about.join("; "))
+        } else {
+            Err(page.headline())
+        })
     })
     .await?;
-    let check = forge.check().await?.ok_or_else(|| Failure::Missing("the forge shows no check".into()))?;
+    let check = forge
+        .check()
+        .await?
+        .ok_or_else(|| Failure::Missing("the forge shows no check".into()))?;
     let state = page(requester, id).await?.state("follow-up-state");
     if check.passed || state.as_deref() != Some("owed") {
         return Err(Failure::Wrong(format!("it counted: {}", check.words)));
@@ -96,27 +144,60 @@ pub(super) async fn merged(forge: &mut DemoForge, reviewer: &str) -> Result<((),
 }
 
 /// Waits until the shop's delivery wrote what was merged: it owns the field again.
-pub(super) async fn delivered(owner: &Kubectl, target: &Target, scaling: &Scaling) -> Result<((), String), Failure> {
+pub(super) async fn delivered(
+    owner: &Kubectl,
+    target: &Target,
+    scaling: &Scaling,
+) -> Result<((), String), Failure> {
     let who = until("the delivery", FOLLOWED, async || {
-        let get = ["get", "deployment", &scaling.deployment, "-n", &target.namespace, "-o", "json", "--show-managed-fields"];
+        let get = [
+            "get",
+            "deployment",
+            &scaling.deployment,
+            "-n",
+            &target.namespace,
+            "-o",
+            "json",
+            "--show-managed-fields",
+        ];
         let live: Value = serde_json::from_str(&owner.good(&get).await?)
             .map_err(|error| Failure::Missing(format!("kubectl's answer is no JSON: {error}")))?;
         let replicas = live.pointer("/spec/replicas").and_then(Value::as_i64);
         let writers = writers_of_replicas(&live);
         let applied = writers.iter().any(|(_, operation)| operation == "Apply");
-        let names: Vec<String> = writers.into_iter().map(|(manager, how)| format!("{manager} ({how})")).collect();
-        let words = format!("{} replicas, written by {}", replicas.unwrap_or_default(), names.join(" and "));
-        Ok(if applied && replicas == Some(scaling.after) { Ok(words) } else { Err(words) })
+        let names: Vec<String> = writers
+            .into_iter()
+            .map(|(manager, how)| format!("{manager} ({how})"))
+            .collect();
+        let words = format!(
+            "{} replicas, written by {}",
+            replicas.unwrap_or_default(),
+            names.join(" and ")
+        );
+        Ok(if applied && replicas == Some(scaling.after) {
+            Ok(words)
+        } else {
+            Err(words)
+        })
     });
     Ok(((), who.await?))
 }
 
 /// Who owns `spec.replicas`, and by which operation.
 fn writers_of_replicas(live: &Value) -> Vec<(String, String)> {
-    let fields = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let fields = live
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     fields
         .filter(|one| one.pointer("/fieldsV1/f:spec/f:replicas").is_some())
-        .filter_map(|one| Some((one.get("manager")?.as_str()?.to_owned(), one.get("operation")?.as_str()?.to_owned())))
+        .filter_map(|one| {
+            Some((
+                one.get("manager")?.as_str()?.to_owned(),
+                one.get("operation")?.as_str()?.to_owned(),
+            ))
+        })
         .collect()
 }
 
@@ -139,12 +220,37 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn drift_is_the_line_before_and_the_line_after_of_this_deployment() {
+        let page = |name: &str, after: &str| {
+            Page::parse(&format!(
+                "<figure class=\"diff\"><figcaption>apps/api.yaml</figcaption><td>name: {name}</td>\
+                 <del><span>−</span> replicas: 3 # two at night</del><ins><span>+</span> replicas: {after} # two at night</ins></figure>"
+            ))
+        };
+        let scaling = Scaling {
+            deployment: "api".into(),
+            before: 3,
+            after: 4,
+        };
+        let shown = drift_in(&page("api", "4"), &scaling).unwrap();
+        assert_eq!(
+            shown,
+            "− replicas: 3 # two at night + replicas: 4 # two at night (apps/api.yaml)"
+        );
+        assert_eq!(drift_in(&page("api", "40"), &scaling), None);
+        assert_eq!(drift_in(&page("web", "4"), &scaling), None);
+    }
+
+    #[test]
     fn only_owners_of_the_field_are_its_writers() {
         let live = json!({"metadata": {"managedFields": [
             {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
             {"manager": "shop-sync", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {}}}},
         ]}});
-        assert_eq!(writers_of_replicas(&live), [("kubectl".to_owned(), "Update".to_owned())]);
+        assert_eq!(
+            writers_of_replicas(&live),
+            [("kubectl".to_owned(), "Update".to_owned())]
+        );
         assert_eq!(writers_of_replicas(&json!({})), []);
     }
 }

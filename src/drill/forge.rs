@@ -24,9 +24,15 @@ impl DemoForge {
     /// The pull request at `pull`, which must be at the forge at `url`; `check` is the check's name.
     pub(super) fn new(http: reqwest::Client, url: &Url, pull: Url, check: &str) -> Result<Self, Failure> {
         if pull.origin() != url.origin() {
-            return Err(Failure::Wrong(format!("the pull request is not at the demo forge: {pull}")));
+            return Err(Failure::Wrong(format!(
+                "the pull request is not at the demo forge: {pull}"
+            )));
         }
-        Ok(Self { visitor: Visitor::new(http, url, url, ""), pull, check: check.to_owned() })
+        Ok(Self {
+            visitor: Visitor::new(http, url, url, ""),
+            pull,
+            check: check.to_owned(),
+        })
     }
 
     async fn page(&mut self) -> Result<Page, Failure> {
@@ -38,9 +44,19 @@ impl DemoForge {
     pub(super) async fn read(&mut self, added: &str) -> Result<((), String), Failure> {
         let page = self.page().await?;
         let lines = page.all(|tag| tag.get("class") == Some("added"));
-        match lines.into_iter().map(|(_, line)| line.text()).find(|line| line.contains(added)) {
-            Some(line) => Ok(((), format!("{}: {} with the line {line}", self.pull, page.headline()))),
-            None => Err(Failure::Missing(format!("{} adds no line with {added}", self.pull))),
+        match lines
+            .into_iter()
+            .map(|(_, line)| line.text())
+            .find(|line| line.contains(added))
+        {
+            Some(line) => Ok((
+                (),
+                format!("{}: {} with the line {line}", self.pull, page.headline()),
+            )),
+            None => Err(Failure::Missing(format!(
+                "{} adds no line with {added}",
+                self.pull
+            ))),
         }
     }
 
@@ -52,20 +68,37 @@ impl DemoForge {
     /// Whether it is open or merged, and by whom.
     pub(super) async fn state(&mut self) -> Result<String, Failure> {
         let page = self.page().await?;
-        let paragraphs: Vec<String> = page.named("p").into_iter().map(|(_, inside)| inside.text()).collect();
+        let paragraphs: Vec<String> = page
+            .named("p")
+            .into_iter()
+            .map(|(_, inside)| inside.text())
+            .collect();
         let merged = paragraphs.iter().find(|text| text.starts_with("Merged by"));
         let state = merged.or_else(|| paragraphs.iter().find(|text| text.contains("wants to merge")));
-        state.cloned().ok_or_else(|| Failure::Missing(format!("{} says neither open nor merged", self.pull)))
+        state
+            .cloned()
+            .ok_or_else(|| Failure::Missing(format!("{} says neither open nor merged", self.pull)))
     }
 
     /// Presses a button of the page as `login`.
     pub(super) async fn act(&mut self, login: &str, action: &str) -> Result<(), Failure> {
-        let act_as = Form { action: "/act-as".to_owned(), fields: vec![], buttons: vec![] };
-        let page = self.visitor.send(&act_as.with("actor", login).with("back", self.pull.path())).await?.good()?;
+        let act_as = Form {
+            action: "/act-as".to_owned(),
+            fields: vec![],
+            buttons: vec![],
+        };
+        let page = self
+            .visitor
+            .send(&act_as.with("actor", login).with("back", self.pull.path()))
+            .await?
+            .good()?;
         let form = page.form(self.pull.path());
         let form = form.ok_or_else(|| Failure::Missing(format!("{} has nothing to press", self.pull)))?;
         if !form.buttons.iter().any(|(_, value)| value == action) {
-            return Err(Failure::Missing(format!("{} has no button to {action}", self.pull)));
+            return Err(Failure::Missing(format!(
+                "{} has no button to {action}",
+                self.pull
+            )));
         }
         self.visitor.send(&form.with("action", action)).await?.good()?;
         Ok(())
@@ -74,9 +107,16 @@ impl DemoForge {
 
 fn check_in(page: &Page, name: &str) -> Option<Check> {
     let items = page.named("li").into_iter().map(|(_, item)| item);
-    let item = items.into_iter().find(|item| item.named("strong").iter().any(|(_, strong)| strong.text() == name))?;
+    let item = items.into_iter().find(|item| {
+        item.named("strong")
+            .iter()
+            .any(|(_, strong)| strong.text() == name)
+    })?;
     Some(Check {
-        passed: item.named("span").first().is_some_and(|(tag, _)| tag.get("class") == Some("badge success")),
+        passed: item
+            .named("span")
+            .first()
+            .is_some_and(|(tag, _)| tag.get("class") == Some("badge success")),
         words: item.text(),
     })
 }
@@ -93,9 +133,20 @@ mod tests {
                  <li><span class=\"badge {badge}\">{badge}</span> <strong>ours</strong> words</li></ul>"
             ))
         };
-        let check = |passed, words: &str| Some(Check { passed, words: words.to_owned() });
-        assert_eq!(check_in(&page("in_progress"), "ours"), check(false, "in_progress ours words"));
-        assert_eq!(check_in(&page("success"), "ours"), check(true, "success ours words"));
+        let check = |passed, words: &str| {
+            Some(Check {
+                passed,
+                words: words.to_owned(),
+            })
+        };
+        assert_eq!(
+            check_in(&page("in_progress"), "ours"),
+            check(false, "in_progress ours words")
+        );
+        assert_eq!(
+            check_in(&page("success"), "ours"),
+            check(true, "success ours words")
+        );
         assert_eq!(check_in(&page("success"), "theirs"), None);
     }
 }

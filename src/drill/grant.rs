@@ -40,11 +40,25 @@ pub(super) async fn reveal(requester: &mut Visitor, grant: GrantId) -> Result<(S
         let answer = requester.send(&form(&page, &format!("{path}/reveal"))?).await?;
         let page = answer.good()?;
         if let Some((_, key)) = page.by_id("key") {
-            let said = page.named("h1").last().map(|(_, inside)| inside.text()).unwrap_or_default();
-            let seen = page.section("waits").map(|steps| steps.named("li").len()).unwrap_or_default();
-            return Ok((key.raw_text().trim_start().to_owned(), format!("{said} ({seen} lines of progress before it)")));
+            let said = page
+                .named("h1")
+                .last()
+                .map(|(_, inside)| inside.text())
+                .unwrap_or_default();
+            let seen = page
+                .section("waits")
+                .map(|steps| steps.named("li").len())
+                .unwrap_or_default();
+            return Ok((
+                key.raw_text().trim_start().to_owned(),
+                format!("{said} ({seen} lines of progress before it)"),
+            ));
         }
-        if let Some((_, why)) = page.all(|tag| tag.get("role") == Some("alert")).into_iter().next() {
+        if let Some((_, why)) = page
+            .all(|tag| tag.get("role") == Some("alert"))
+            .into_iter()
+            .next()
+        {
             return Err(Failure::Wrong(format!("no key was shown: {}", why.text())));
         }
     }
@@ -61,13 +75,21 @@ pub(super) struct Scaling {
 
 /// Reads the Deployments of the namespace and picks the one to scale.
 pub(super) async fn look(kubectl: &Kubectl, target: &Target) -> Result<(Scaling, String), Failure> {
-    let text = kubectl.good(&["get", "deployments", "-n", &target.namespace, "-o", "json"]).await?;
-    let list: Value =
-        serde_json::from_str(&text).map_err(|error| Failure::Missing(format!("kubectl's answer is no JSON: {error}")))?;
+    let text = kubectl
+        .good(&["get", "deployments", "-n", &target.namespace, "-o", "json"])
+        .await?;
+    let list: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::Missing(format!("kubectl's answer is no JSON: {error}")))?;
     let scaling = pick(&list, target.deployment.as_deref()).ok_or_else(|| {
-        Failure::Missing(format!("{} has no Deployment to scale: name one with --deployment", target.namespace))
+        Failure::Missing(format!(
+            "{} has no Deployment to scale: name one with --deployment",
+            target.namespace
+        ))
     })?;
-    let proof = format!("kubectl reads {}/{} with {} replicas", target.namespace, scaling.deployment, scaling.before);
+    let proof = format!(
+        "kubectl reads {}/{} with {} replicas",
+        target.namespace, scaling.deployment, scaling.before
+    );
     Ok((scaling, proof))
 }
 
@@ -77,7 +99,12 @@ fn pick(list: &Value, named: Option<&str>) -> Option<Scaling> {
         let name = one.pointer("/metadata/name")?.as_str()?;
         let recreated = one.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("Recreate");
         let wanted = named.map_or(!recreated, |named| named == name);
-        wanted.then(|| (name, one.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)))
+        wanted.then(|| {
+            (
+                name,
+                one.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
+            )
+        })
     });
     picked.into_iter().next().map(|(name, before)| Scaling {
         deployment: name.to_owned(),
@@ -87,34 +114,59 @@ fn pick(list: &Value, named: Option<&str>) -> Option<Scaling> {
 }
 
 /// Scales it.
-pub(super) async fn scale(kubectl: &Kubectl, target: &Target, scaling: &Scaling) -> Result<((), String), Failure> {
+pub(super) async fn scale(
+    kubectl: &Kubectl,
+    target: &Target,
+    scaling: &Scaling,
+) -> Result<((), String), Failure> {
     let replicas = format!("--replicas={}", scaling.after);
-    let said = kubectl.good(&["scale", "deployment", &scaling.deployment, "-n", &target.namespace, &replicas]).await?;
-    Ok(((), format!("{said}, {} to {} replicas", scaling.before, scaling.after)))
+    let said = kubectl
+        .good(&[
+            "scale",
+            "deployment",
+            &scaling.deployment,
+            "-n",
+            &target.namespace,
+            &replicas,
+        ])
+        .await?;
+    Ok((
+        (),
+        format!("{said}, {} to {} replicas", scaling.before, scaling.after),
+    ))
 }
 
 /// Reads Secrets, which must be refused.
 pub(super) async fn read_secrets(kubectl: &Kubectl, target: &Target) -> Result<((), String), Failure> {
-    let said = kubectl.run(&["get", "secrets", "-n", &target.namespace, "-o", "name"]).await?;
+    let said = kubectl
+        .run(&["get", "secrets", "-n", &target.namespace, "-o", "name"])
+        .await?;
     if said.good {
         return Err(Failure::Wrong("Secrets could be listed".into()));
     }
     if said.err.contains("Forbidden") || said.err.contains("forbidden") {
         return Ok(((), format!("refused: {}", said.err.trim())));
     }
-    Err(Failure::Wrong(format!("kubectl failed otherwise: {}", said.err.trim())))
+    Err(Failure::Wrong(format!(
+        "kubectl failed otherwise: {}",
+        said.err.trim()
+    )))
 }
 
 /// A Pod that runs, if there is one.
 pub(super) async fn running_pod(kubectl: &Kubectl, target: &Target) -> Result<Option<String>, Failure> {
     let names = "jsonpath={range .items[?(@.status.phase=='Running')]}{.metadata.name}{'\\n'}{end}";
-    let text = kubectl.good(&["get", "pods", "-n", &target.namespace, "-o", names]).await?;
+    let text = kubectl
+        .good(&["get", "pods", "-n", &target.namespace, "-o", names])
+        .await?;
     Ok(text.lines().next().map(str::to_owned))
 }
 
 /// Runs a harmless command in a Pod.
 pub(super) async fn exec(kubectl: &Kubectl, target: &Target, pod: &str) -> Result<((), String), Failure> {
-    let said = kubectl.good(&["exec", pod, "-n", &target.namespace, "--", "echo", "drill"]).await?;
+    let said = kubectl
+        .good(&["exec", pod, "-n", &target.namespace, "--", "echo", "drill"])
+        .await?;
     if said.lines().any(|line| line.trim() == "drill") {
         return Ok(((), format!("`echo drill` ran in {pod}")));
     }
@@ -130,16 +182,24 @@ pub(super) async fn recorded(
 ) -> Result<((), String), Failure> {
     let row = until("the action on the grant's page", RECORDED, async || {
         let page = requester.open(&format!("/grants/{grant}")).await?.good()?;
-        Ok(row_with(&page, words).ok_or_else(|| format!("no row with {}; {}", words.join(" "), page.headline())))
+        Ok(row_with(&page, words)
+            .ok_or_else(|| format!("no row with {}; {}", words.join(" "), page.headline())))
     });
     let row = row.await?;
-    Ok(((), format!("on the page {} after kubectl returned: {row}", seconds(since.elapsed()))))
+    Ok((
+        (),
+        format!(
+            "on the page {} after kubectl returned: {row}",
+            seconds(since.elapsed())
+        ),
+    ))
 }
 
 fn row_with(page: &Page, words: &[&str]) -> Option<String> {
     let (_, actions) = page.by_id("grant-actions")?;
     let rows = actions.named("tr").into_iter().map(|(_, row)| row.text());
-    rows.into_iter().find(|row| words.iter().all(|word| row.contains(word)))
+    rows.into_iter()
+        .find(|row| words.iter().all(|word| row.contains(word)))
 }
 
 #[cfg(test)]
@@ -149,15 +209,20 @@ mod tests {
 
     #[test]
     fn a_deployment_that_may_run_twice_is_scaled_by_one() {
-        let one = |name: &str, strategy: &str, replicas: i64| {
-            json!({"metadata": {"name": name}, "spec": {"replicas": replicas, "strategy": {"type": strategy}}})
-        };
+        let one = |name: &str, strategy: &str, replicas: i64| json!({"metadata": {"name": name}, "spec": {"replicas": replicas, "strategy": {"type": strategy}}});
         let list = json!({"items": [one("settlement", "Recreate", 1), one("api", "RollingUpdate", 3)]});
-        let scaling = |deployment: &str, before, after| Scaling { deployment: deployment.into(), before, after };
+        let scaling = |deployment: &str, before, after| Scaling {
+            deployment: deployment.into(),
+            before,
+            after,
+        };
         assert_eq!(pick(&list, None), Some(scaling("api", 3, 4)));
         assert_eq!(pick(&list, Some("settlement")), Some(scaling("settlement", 1, 2)));
         assert_eq!(pick(&list, Some("web")), None);
-        assert_eq!(pick(&json!({"items": [one("api", "RollingUpdate", 6)]}), None), Some(scaling("api", 6, 5)));
+        assert_eq!(
+            pick(&json!({"items": [one("api", "RollingUpdate", 6)]}), None),
+            Some(scaling("api", 6, 5))
+        );
     }
 
     #[test]
@@ -166,7 +231,10 @@ mod tests {
             "<section id=\"grant-actions\"><table><tr><td>14:00</td><td><b>scaled</b> Deployment payments/api</td></tr>\
              <tr><td>14:01</td><td><b>was refused</b> list Secrets</td></tr></table></section>",
         );
-        assert_eq!(row_with(&page, &["scaled", "payments/api"]).as_deref(), Some("14:00 scaled Deployment payments/api"));
+        assert_eq!(
+            row_with(&page, &["scaled", "payments/api"]).as_deref(),
+            Some("14:00 scaled Deployment payments/api")
+        );
         assert_eq!(row_with(&page, &["scaled", "Secrets"]), None);
     }
 }

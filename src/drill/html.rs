@@ -22,7 +22,10 @@ pub(super) struct Tag {
 impl Tag {
     /// The value of an attribute; empty for one without value.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -89,7 +92,9 @@ impl Page {
             Piece::Open(tag) if wanted(tag) => Some((at, tag)),
             _ => None,
         });
-        found.map(|(at, tag)| (tag.clone(), Self(self.inside(at, tag)))).collect()
+        found
+            .map(|(at, tag)| (tag.clone(), Self(self.inside(at, tag))))
+            .collect()
     }
 
     fn inside(&self, at: usize, tag: &Tag) -> Vec<Piece> {
@@ -121,17 +126,30 @@ impl Page {
 
     /// The section whose headline has that id.
     pub(super) fn section(&self, id: &str) -> Option<Self> {
-        self.all(|tag| tag.get("aria-labelledby") == Some(id)).into_iter().next().map(|(_, inside)| inside)
+        self.all(|tag| tag.get("aria-labelledby") == Some(id))
+            .into_iter()
+            .next()
+            .map(|(_, inside)| inside)
     }
 
     /// The state that the element with that id says it shows.
     pub(super) fn state(&self, id: &str) -> Option<String> {
-        self.by_id(id).and_then(|(tag, _)| tag.get("data-state").map(str::to_owned))
+        self.by_id(id)
+            .and_then(|(tag, _)| tag.get("data-state").map(str::to_owned))
     }
 
     /// The text exactly as it stands.
     pub(super) fn raw_text(&self) -> String {
-        self.0.iter().filter_map(|piece| if let Piece::Text(text) = piece { Some(text.as_str()) } else { None }).collect()
+        self.0
+            .iter()
+            .filter_map(|piece| {
+                if let Piece::Text(text) = piece {
+                    Some(text.as_str())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// The text in one line.
@@ -152,26 +170,41 @@ impl Page {
 
     /// The page's headline.
     pub(super) fn headline(&self) -> String {
-        self.named("h1").first().map(|(_, inside)| inside.text()).unwrap_or_default()
+        self.named("h1")
+            .first()
+            .map(|(_, inside)| inside.text())
+            .unwrap_or_default()
     }
 
     /// The links: where they go and what they say.
     pub(super) fn links(&self) -> Vec<(String, String)> {
         let links = self.named("a").into_iter();
-        links.filter_map(|(tag, inside)| tag.get("href").map(|href| (href.to_owned(), inside.text()))).collect()
+        links
+            .filter_map(|(tag, inside)| tag.get("href").map(|href| (href.to_owned(), inside.text())))
+            .collect()
     }
 
     /// The first link whose address holds `part`.
     pub(super) fn link_to(&self, part: &str) -> Option<String> {
-        self.links().into_iter().map(|(href, _)| href).find(|href| href.contains(part))
+        self.links()
+            .into_iter()
+            .map(|(href, _)| href)
+            .find(|href| href.contains(part))
     }
 
     /// Where the page goes on to by itself.
     pub(super) fn goes_on_to(&self) -> Option<String> {
         let metas = self.named("meta").into_iter();
         metas
-            .filter(|(tag, _)| tag.get("http-equiv").is_some_and(|name| name.eq_ignore_ascii_case("refresh")))
-            .find_map(|(tag, _)| tag.get("content").and_then(|text| text.split_once("url=")).map(|(_, to)| to.to_owned()))
+            .filter(|(tag, _)| {
+                tag.get("http-equiv")
+                    .is_some_and(|name| name.eq_ignore_ascii_case("refresh"))
+            })
+            .find_map(|(tag, _)| {
+                tag.get("content")
+                    .and_then(|text| text.split_once("url="))
+                    .map(|(_, to)| to.to_owned())
+            })
     }
 
     /// The forms of the page.
@@ -203,11 +236,20 @@ impl Page {
                 ("input", "radio" | "checkbox") if tag.get("checked").is_none() => None,
                 ("input", _) => Some(tag.get("value").unwrap_or_default().to_owned()),
                 // The line break after the tag is not part of the value.
-                ("textarea", _) => Some(inside.raw_text().strip_prefix('\n').map_or_else(|| inside.raw_text(), str::to_owned)),
+                ("textarea", _) => Some(
+                    inside
+                        .raw_text()
+                        .strip_prefix('\n')
+                        .map_or_else(|| inside.raw_text(), str::to_owned),
+                ),
                 ("select", _) => {
                     let options = inside.named("option");
-                    let chosen = options.iter().find(|(option, _)| option.get("selected").is_some()).or(options.first());
-                    chosen.map(|(option, text)| option.get("value").map_or_else(|| text.text(), str::to_owned))
+                    let chosen = options
+                        .iter()
+                        .find(|(option, _)| option.get("selected").is_some())
+                        .or(options.first());
+                    chosen
+                        .map(|(option, text)| option.get("value").map_or_else(|| text.text(), str::to_owned))
                 }
                 _ => None,
             };
@@ -218,7 +260,10 @@ impl Page {
 }
 
 fn is_inline(name: &str) -> bool {
-    ["a", "abbr", "b", "bdi", "code", "em", "i", "small", "span", "strong", "time"].contains(&name)
+    [
+        "a", "abbr", "b", "bdi", "code", "em", "i", "small", "span", "strong", "time",
+    ]
+    .contains(&name)
 }
 
 /// Where a tag ends: at the first `>` that is in no quotes.
@@ -242,7 +287,9 @@ fn read_tag(inside: &str) -> Tag {
     let mut attributes = vec![];
     loop {
         rest = rest.trim_start();
-        let end = rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c == '=' || c.is_whitespace())
+            .unwrap_or(rest.len());
         let (key, after) = rest.split_at(end);
         if key.is_empty() {
             break;
@@ -257,7 +304,10 @@ fn read_tag(inside: &str) -> Tag {
         attributes.push((key.to_ascii_lowercase(), unescape(value)));
         rest = after;
     }
-    Tag { name: name.to_ascii_lowercase(), attributes }
+    Tag {
+        name: name.to_ascii_lowercase(),
+        attributes,
+    }
 }
 
 /// Text without its character references.
@@ -266,7 +316,9 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         plain.push_str(before);
-        let read = after.split_once(';').and_then(|(name, after)| Some((character(name)?, after)));
+        let read = after
+            .split_once(';')
+            .and_then(|(name, after)| Some((character(name)?, after)));
         match read {
             Some((c, after)) => {
                 plain.push(c);
@@ -316,11 +368,26 @@ mod tests {
     #[test]
     fn a_form_sends_what_a_browser_would_send() {
         let form = Page::parse(PAGE).form("/requests/1/approve").unwrap();
-        let sent: Vec<_> = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(sent, [("csrf", "a\"b"), ("minutes", "30"), ("team", "b"), ("reason", " it <broke>")]);
+        let sent: Vec<_> = form
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            sent,
+            [
+                ("csrf", "a\"b"),
+                ("minutes", "30"),
+                ("team", "b"),
+                ("reason", " it <broke>")
+            ]
+        );
         assert_eq!(form.buttons, [("person".to_owned(), "oncall".to_owned())]);
         let form = form.with("minutes", "15");
-        assert_eq!(form.fields.iter().filter(|(name, _)| name == "minutes").count(), 1);
+        assert_eq!(
+            form.fields.iter().filter(|(name, _)| name == "minutes").count(),
+            1
+        );
     }
 
     #[test]
@@ -329,16 +396,30 @@ mod tests {
         assert_eq!(page.headline(), "2 approvals missing");
         assert_eq!(page.state("grant-headline").as_deref(), Some("ready"));
         assert_eq!(page.by_id("grant-headline").unwrap().1.text(), "one two");
-        assert_eq!(page.links(), [("/grants/7?show=all".to_owned(), "See it".to_owned())]);
+        assert_eq!(
+            page.links(),
+            [("/grants/7?show=all".to_owned(), "See it".to_owned())]
+        );
         assert_eq!(page.goes_on_to().as_deref(), Some("/go?a=1&b=2"));
         assert_eq!(page.named("span")[0].0.get("title"), Some("a > b"));
     }
 
     #[test]
     fn broken_markup_is_read_without_harm() {
-        for html in ["<", "<a href=\"", "</", "&#xffffffff;&", "<form><input name", "<!-- never closed"] {
+        for html in [
+            "<",
+            "<a href=\"",
+            "</",
+            "&#xffffffff;&",
+            "<form><input name",
+            "<!-- never closed",
+        ] {
             let page = Page::parse(html);
-            assert_eq!(page.links().len() + page.forms().iter().map(|form| form.buttons.len()).sum::<usize>(), 0, "{html}");
+            assert_eq!(
+                page.links().len() + page.forms().iter().map(|form| form.buttons.len()).sum::<usize>(),
+                0,
+                "{html}"
+            );
         }
     }
 }

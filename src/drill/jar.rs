@@ -49,7 +49,9 @@ impl Jar {
             (None, Some(at)) => at <= now,
             (None, None) => false,
         };
-        self.0.retain(|held| (&held.host, &held.path, &held.name) != (&cookie.host, &cookie.path, &cookie.name));
+        self.0.retain(|held| {
+            (&held.host, &held.path, &held.name) != (&cookie.host, &cookie.path, &cookie.name)
+        });
         if !over {
             self.0.push(cookie);
         }
@@ -59,16 +61,19 @@ impl Jar {
     pub(super) fn header(&self, url: &Url) -> Option<String> {
         let mut fit: Vec<&Cookie> = self.0.iter().filter(|cookie| fits(cookie, url)).collect();
         fit.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
-        let pairs: Vec<String> = fit.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
+        let pairs: Vec<String> = fit
+            .iter()
+            .map(|cookie| format!("{}={}", cookie.name, cookie.value))
+            .collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 }
 
 fn fits(cookie: &Cookie, url: &Url) -> bool {
     let path = url.path();
-    let below = path.strip_prefix(&cookie.path).is_some_and(|rest| {
-        rest.is_empty() || rest.starts_with('/') || cookie.path.ends_with('/')
-    });
+    let below = path
+        .strip_prefix(&cookie.path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie.path.ends_with('/'));
     // As browsers do: what stays on this machine needs no encryption.
     let safe = url.scheme() == "https"
         || match url.host() {
@@ -91,16 +96,31 @@ mod tests {
 
     fn jar(from: &str, lines: &[&str]) -> Jar {
         let mut jar = Jar::default();
-        lines.iter().for_each(|line| jar.keep(&url(from), line, SystemClock.now()));
+        lines
+            .iter()
+            .for_each(|line| jar.keep(&url(from), line, SystemClock.now()));
         jar
     }
 
     #[test]
     fn a_cookie_goes_to_its_host_and_below_its_path_alone() {
-        let jar = jar("https://a.test/x", &["one=1; Path=/", "two=2; Path=/auth; HttpOnly", "three=3; Domain=b.test"]);
+        let jar = jar(
+            "https://a.test/x",
+            &[
+                "one=1; Path=/",
+                "two=2; Path=/auth; HttpOnly",
+                "three=3; Domain=b.test",
+            ],
+        );
         assert_eq!(jar.header(&url("https://a.test/")).unwrap(), "one=1; three=3");
-        assert_eq!(jar.header(&url("https://a.test:8443/auth/7")).unwrap(), "two=2; one=1; three=3");
-        assert_eq!(jar.header(&url("https://a.test/author")).unwrap(), "one=1; three=3");
+        assert_eq!(
+            jar.header(&url("https://a.test:8443/auth/7")).unwrap(),
+            "two=2; one=1; three=3"
+        );
+        assert_eq!(
+            jar.header(&url("https://a.test/author")).unwrap(),
+            "one=1; three=3"
+        );
         assert_eq!(jar.header(&url("https://b.test/")), None);
     }
 
@@ -116,7 +136,11 @@ mod tests {
     fn a_cookie_is_replaced_and_forgotten_when_told() {
         let mut held = jar("https://a.test/", &["one=1; Path=/", "one=2; Path=/"]);
         assert_eq!(held.header(&url("https://a.test/")).unwrap(), "one=2");
-        held.keep(&url("https://a.test/"), "one=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT", SystemClock.now());
+        held.keep(
+            &url("https://a.test/"),
+            "one=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            SystemClock.now(),
+        );
         assert_eq!(held.header(&url("https://a.test/")), None);
         let gone = jar("https://a.test/", &["one=1; Path=/", "one=; Path=/; Max-Age=0"]);
         assert_eq!(gone.header(&url("https://a.test/")), None);

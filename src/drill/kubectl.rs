@@ -24,7 +24,11 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, Failure> {
         .chain(std::env::split_paths(&path))
         .map(|folder| folder.join("kubectl"))
         .find(|path| path.is_file())
-        .ok_or_else(|| Failure::Missing("kubectl is neither in KUBEBUILDER_ASSETS nor in PATH: name it with --kubectl".into()))
+        .ok_or_else(|| {
+            Failure::Missing(
+                "kubectl is neither in KUBEBUILDER_ASSETS nor in PATH: name it with --kubectl".into(),
+            )
+        })
 }
 
 /// What a command said.
@@ -67,12 +71,20 @@ impl Kubectl {
             .open(&config)
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(|error| Failure::machine(config.display().to_string(), error))?;
-        Ok(Self { program: program.to_owned(), config, folder })
+        Ok(Self {
+            program: program.to_owned(),
+            config,
+            folder,
+        })
     }
 
     /// `kubectl` with a kubeconfig file of somebody else's.
     pub(super) fn with_file(program: &Path, config: &Path) -> Result<Self, Failure> {
-        Ok(Self { program: program.to_owned(), config: config.to_owned(), folder: folder()? })
+        Ok(Self {
+            program: program.to_owned(),
+            config: config.to_owned(),
+            folder: folder()?,
+        })
     }
 
     /// Runs `kubectl` with these arguments to its end.
@@ -108,7 +120,11 @@ impl Kubectl {
         if said.good {
             return Ok(said.out.trim().to_owned());
         }
-        Err(Failure::Wrong(format!("kubectl {} failed: {}", arguments.join(" "), said.err.trim())))
+        Err(Failure::Wrong(format!(
+            "kubectl {} failed: {}",
+            arguments.join(" "),
+            said.err.trim()
+        )))
     }
 }
 
@@ -132,7 +148,10 @@ mod tests {
         let path = kubectl.config.clone();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-        assert_eq!(kubectl.good(&["get", "pods"]).await.unwrap(), format!("--kubeconfig {} get pods", path.display()));
+        assert_eq!(
+            kubectl.good(&["get", "pods"]).await.unwrap(),
+            format!("--kubeconfig {} get pods", path.display())
+        );
         drop(kubectl);
         assert!(!path.parent().unwrap().exists());
     }

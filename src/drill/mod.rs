@@ -44,16 +44,25 @@ pub async fn run(options: &Options) -> Result<bool, String> {
         Config::load(&options.config, &Env::of_process())
     };
     let config = config.map_err(|problems| command::report(&problems))?;
-    begin(options, &config).await.map_err(|failure| failure.to_string())
+    begin(options, &config)
+        .await
+        .map_err(|failure| failure.to_string())
 }
 
 async fn begin(options: &Options, config: &Config) -> Result<bool, Failure> {
     let target = Target::of(options, config)?;
     let key = public_key(options, config)?;
     // Asked for or set by whoever runs the demo, never guessed: it is the only way past real sign-ins.
-    let demo = options.demo.clone().or_else(|| std::env::var_os("BREAKGLASS_WORLD").map(Into::into));
+    let demo = options
+        .demo
+        .clone()
+        .or_else(|| std::env::var_os("BREAKGLASS_WORLD").map(Into::into));
     match &demo {
-        Some(path) => Ok(unattended::Course::new(options, config, World::read(path)?, target, key)?.run().await),
+        Some(path) => Ok(
+            unattended::Course::new(options, config, World::read(path)?, target, key)?
+                .run()
+                .await,
+        ),
         None => attended::run(options, config, &target, &key).await,
     }
 }

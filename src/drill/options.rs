@@ -12,7 +12,7 @@ pub struct Options {
     /// The broker's configuration.
     #[arg(long)]
     pub config: PathBuf,
-    /// The profile to drill; the first in the configuration when left out.
+    /// The profile to drill; the first for namespaces that one approval is enough for when left out.
     #[arg(long)]
     pub profile: Option<String>,
     /// The cluster; the profile's first when left out.
@@ -40,6 +40,9 @@ pub struct Options {
     /// The demo sign-in's account of the requester.
     #[arg(long, default_value = "oncall")]
     pub requester: String,
+    /// A second account of the requester at the demo sign-in, one that could approve for others.
+    #[arg(long, default_value = "oncall-lead")]
+    pub second_account: String,
     /// The demo sign-in's account of the approver.
     #[arg(long, default_value = "approver")]
     pub approver: String,
@@ -78,24 +81,46 @@ impl Target {
     /// What the options name, or the first that the configuration offers.
     pub(super) fn of(options: &Options, config: &Config) -> Result<Self, Failure> {
         let named = options.profile.as_ref().map(|name| {
-            config.profiles.get(name).ok_or_else(|| Failure::Missing(format!("there is no profile {name}")))
+            config
+                .profiles
+                .get(name)
+                .ok_or_else(|| Failure::Missing(format!("there is no profile {name}")))
         });
-        let first = config.profiles.values().find(|profile| !profile.namespaces.is_empty());
+        let first = config
+            .profiles
+            .values()
+            .find(|profile| !profile.namespaces.is_empty() && profile.approvals == 1);
         let profile = match named {
             Some(named) => named?,
-            None => first.ok_or_else(|| Failure::Missing("no profile is for namespaces: a drill needs one".into()))?,
+            None => first.ok_or_else(|| {
+                Failure::Missing("no profile is for namespaces with one approval: a drill needs one".into())
+            })?,
         };
-        let cluster = options.cluster.clone().or_else(|| profile.clusters.first().cloned());
+        if profile.approvals != 1 {
+            let words = format!(
+                "the profile {} needs {} approvals: a drill gives one",
+                profile.name, profile.approvals
+            );
+            return Err(Failure::Missing(words));
+        }
+        let cluster = options
+            .cluster
+            .clone()
+            .or_else(|| profile.clusters.first().cloned());
         let namespace = options.namespace.clone().or_else(|| {
             let exact = profile.namespaces.iter().map(ToString::to_string);
             exact.into_iter().find(|name| !name.contains('*'))
         });
-        let missing = |what: &str| Failure::Missing(format!("the profile {} names no {what}: name one", profile.name));
+        let missing =
+            |what: &str| Failure::Missing(format!("the profile {} names no {what}: name one", profile.name));
         Ok(Self {
             profile: profile.name.clone(),
             cluster: cluster.ok_or_else(|| missing("cluster"))?,
             namespace: namespace.ok_or_else(|| missing("exact namespace (--namespace)"))?,
-            minutes: profile.durations.first().map_or(15, |first| i64::try_from(first.seconds() / 60).unwrap_or(15)),
+            minutes: profile
+                .durations
+                .first()
+                .map_or(15, |first| i64::try_from(first.seconds() / 60).unwrap_or(15)),
             deployment: options.deployment.clone(),
         })
     }
@@ -127,10 +152,15 @@ pub(super) struct WorldForge {
 impl World {
     /// Reads the `world.json` of a demo.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::machine(path.display().to_string(), error))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::machine(path.display().to_string(), error))?;
         // The parser's words are left out: the file holds tokens.
         serde_json::from_str(&text).map_err(|error| {
-            Failure::Missing(format!("{} is no demo's world.json (line {})", path.display(), error.line()))
+            Failure::Missing(format!(
+                "{} is no demo's world.json (line {})",
+                path.display(),
+                error.line()
+            ))
         })
     }
 }

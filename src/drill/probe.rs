@@ -57,8 +57,19 @@ impl Probe {
         // The parser's words may quote the file, which holds the key.
         let unread = |what: &str| Failure::Missing(format!("the kubeconfig holds no readable {what}"));
         let read: Kubeconfig = serde_saphyr::from_str(kubeconfig).map_err(|_| unread("cluster and token"))?;
-        let cluster = read.clusters.into_iter().next().ok_or_else(|| unread("cluster"))?.cluster;
-        let token = read.users.into_iter().next().ok_or_else(|| unread("user"))?.user.token;
+        let cluster = read
+            .clusters
+            .into_iter()
+            .next()
+            .ok_or_else(|| unread("cluster"))?
+            .cluster;
+        let token = read
+            .users
+            .into_iter()
+            .next()
+            .ok_or_else(|| unread("user"))?
+            .user
+            .token;
         let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| unread("token"))?;
         bearer.set_sensitive(true);
         let mut builder = reqwest::Client::builder()
@@ -74,7 +85,9 @@ impl Probe {
             }
         }
         Ok(Self {
-            http: builder.build().map_err(|error| Failure::no_answer("the HTTP client", &error))?,
+            http: builder
+                .build()
+                .map_err(|error| Failure::no_answer("the HTTP client", &error))?,
             server: cluster.server.trim_end_matches('/').to_owned(),
             bearer,
             namespace: namespace.to_owned(),
@@ -83,7 +96,10 @@ impl Probe {
 
     /// Uses a right that the grant gave: 200, then 403.
     async fn rights(&self) -> Result<u16, Failure> {
-        let url = format!("{}/api/v1/namespaces/{}/pods?limit=1", self.server, self.namespace);
+        let url = format!(
+            "{}/api/v1/namespaces/{}/pods?limit=1",
+            self.server, self.namespace
+        );
         self.status(self.http.get(url)).await
     }
 
@@ -91,7 +107,13 @@ impl Probe {
     async fn key(&self) -> Result<u16, Failure> {
         let url = format!("{}/apis/authentication.k8s.io/v1/selfsubjectreviews", self.server);
         let body = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
-        self.status(self.http.post(url).header(CONTENT_TYPE, "application/json").body(body)).await
+        self.status(
+            self.http
+                .post(url)
+                .header(CONTENT_TYPE, "application/json")
+                .body(body),
+        )
+        .await
     }
 
     async fn status(&self, request: reqwest::RequestBuilder) -> Result<u16, Failure> {
@@ -131,5 +153,8 @@ impl Probe {
 }
 
 fn still(what: &str, status: u16, begun: Instant) -> Failure {
-    Failure::Wrong(format!("{what} {status} after {:.1} s", begun.elapsed().as_secs_f64()))
+    Failure::Wrong(format!(
+        "{what} {status} after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    ))
 }

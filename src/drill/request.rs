@@ -16,8 +16,12 @@ pub(super) fn id_after<T: FromStr>(path: &str, place: &str) -> Option<T> {
 
 /// The form of a page, or what the page says instead.
 pub(super) fn form(page: &Page, action: &str) -> Result<Form, Failure> {
-    page.form(action)
-        .ok_or_else(|| Failure::Missing(format!("the page has no form to {action}; it says: {}", page.headline())))
+    page.form(action).ok_or_else(|| {
+        Failure::Missing(format!(
+            "the page has no form to {action}; it says: {}",
+            page.headline()
+        ))
+    })
 }
 
 /// Files the request.
@@ -38,39 +42,67 @@ pub(super) async fn file(requester: &mut Visitor, target: &Target) -> Result<(Re
     let page = answer.good()?;
     let id = id_after(answer.url.path(), "/requests/")
         .ok_or_else(|| Failure::Wrong(format!("no request came of it: {}", page.headline())))?;
-    Ok((id, format!("{} ({} in {} on {})", page.headline(), target.profile, target.namespace, target.cluster)))
+    Ok((
+        id,
+        format!(
+            "{} ({} in {} on {})",
+            page.headline(),
+            target.profile,
+            target.namespace,
+            target.cluster
+        ),
+    ))
 }
 
-/// Tries to approve as the requester, past the missing button: the answer must be a no and the
+/// Tries to approve as the requester, by whichever account, past the missing button: the answer must be a no and the
 /// request must stand as before.
 pub(super) async fn approve_own(requester: &mut Visitor, id: RequestId) -> Result<((), String), Failure> {
     let path = format!("/requests/{id}");
     let action = format!("{path}/approve");
     let page = requester.open(&path).await?.good()?;
     if page.form(&action).is_some() {
-        return Err(Failure::Wrong("the requester is offered to approve the own request".into()));
+        return Err(Failure::Wrong("the requester is offered to approve".into()));
     }
     let hash = page.by_id("request-hash").map(|(_, inside)| inside.text());
     let hash = hash.ok_or_else(|| Failure::Missing("the page shows no hash".into()))?;
     let minutes = super::options::SHORTEST.to_string();
-    let forged = Form { action, fields: tokens(&page), buttons: vec![] }.with("hash", &hash).with("minutes", &minutes);
+    let forged = Form {
+        action,
+        fields: token(&page),
+        buttons: vec![],
+    }
+    .with("hash", &hash)
+    .with("minutes", &minutes);
     let answer = requester.send(&forged).await?;
     let said = answer.page();
     let state = requester.open(&path).await?.good()?.state("request-state");
     if state.as_deref() != Some("pending") {
-        return Err(Failure::Wrong(format!("the request is {} now", state.unwrap_or_else(|| "in no state".into()))));
+        return Err(Failure::Wrong(format!(
+            "the request is {} now",
+            state.unwrap_or_else(|| "in no state".into())
+        )));
     }
     if !(400..500).contains(&answer.status) {
-        return Err(Failure::Wrong(format!("it was answered {}: {}", answer.status, said.headline())));
+        return Err(Failure::Wrong(format!(
+            "it was answered {}: {}",
+            answer.status,
+            said.headline()
+        )));
     }
-    let words = said.by_id("main").map_or_else(|| said.text(), |(_, main)| main.text());
+    let words = said
+        .by_id("main")
+        .map_or_else(|| said.text(), |(_, main)| main.text());
     Ok(((), format!("refused with {}: {words}", answer.status)))
 }
 
-/// The hidden fields that every form of the page carries.
-fn tokens(page: &Page) -> Vec<(String, String)> {
+/// The hidden field that every form of the page carries.
+fn token(page: &Page) -> Vec<(String, String)> {
     let forms = page.forms().into_iter();
-    forms.flat_map(|form| form.fields).filter(|(name, _)| name == "csrf").take(1).collect()
+    forms
+        .flat_map(|form| form.fields)
+        .filter(|(name, _)| name == "csrf")
+        .take(1)
+        .collect()
 }
 
 /// Approves as somebody else, signing in again when asked.
@@ -78,7 +110,10 @@ pub(super) async fn approve(approver: &mut Visitor, id: RequestId) -> Result<(Gr
     let path = format!("/requests/{id}");
     let inbox = approver.open("/approvals").await?.good()?;
     if inbox.link_to(&path).is_none() {
-        return Err(Failure::Missing(format!("the request is not among the approvals: {}", inbox.headline())));
+        return Err(Failure::Missing(format!(
+            "the request is not among the approvals: {}",
+            inbox.headline()
+        )));
     }
     // Signing in again may lead back to the form: then it is pressed once more.
     for _ in 0..2 {
@@ -86,13 +121,24 @@ pub(super) async fn approve(approver: &mut Visitor, id: RequestId) -> Result<(Gr
         if page.state("request-state").as_deref() != Some("pending") {
             break;
         }
-        approver.send(&form(&page, &format!("{path}/approve"))?).await?.good()?;
+        approver
+            .send(&form(&page, &format!("{path}/approve"))?)
+            .await?
+            .good()?;
     }
     let page = approver.open(&path).await?.good()?;
-    let grant = page.link_to("/grants/").and_then(|href| id_after(&href, "/grants/"));
+    let grant = page
+        .link_to("/grants/")
+        .and_then(|href| id_after(&href, "/grants/"));
     match (page.state("request-state").as_deref(), grant) {
-        (Some("approved"), Some(grant)) => Ok((grant, format!("stepped up and approved: {}", page.headline()))),
-        (state, _) => Err(Failure::Wrong(format!("the request is {}: {}", state.unwrap_or("in no state"), page.headline()))),
+        (Some("approved"), Some(grant)) => {
+            Ok((grant, format!("stepped up and approved: {}", page.headline())))
+        }
+        (state, _) => Err(Failure::Wrong(format!(
+            "the request is {}: {}",
+            state.unwrap_or("in no state"),
+            page.headline()
+        ))),
     }
 }
 
@@ -104,7 +150,10 @@ mod tests {
     fn ids_are_read_from_addresses() {
         let id = GrantId::new();
         assert_eq!(id_after(&format!("/grants/{id}?show=all"), "/grants/"), Some(id));
-        assert_eq!(id_after(&format!("https://a.test/grants/{id}"), "/grants/"), Some(id));
+        assert_eq!(
+            id_after(&format!("https://a.test/grants/{id}"), "/grants/"),
+            Some(id)
+        );
         assert_eq!(id_after::<GrantId>("/grants/new", "/grants/"), None);
         assert_eq!(id_after::<GrantId>("/requests/", "/grants/"), None);
     }

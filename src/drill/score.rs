@@ -26,7 +26,12 @@ impl Score {
     }
 
     /// Prints the line of a stage whose time was measured elsewhere.
-    pub(super) fn entered<T>(&mut self, name: &str, took: Duration, done: Result<(T, String), Failure>) -> Option<T> {
+    pub(super) fn entered<T>(
+        &mut self,
+        name: &str,
+        took: Duration,
+        done: Result<(T, String), Failure>,
+    ) -> Option<T> {
         match done {
             Ok((value, proof)) => {
                 self.passed += 1;
@@ -49,7 +54,11 @@ impl Score {
 }
 
 fn line(verdict: &str, took: Duration, name: &str, words: &str) -> String {
-    format!("{verdict:<4} {:>6.1} s  {name}: {}", took.as_secs_f64(), plain(words))
+    format!(
+        "{verdict:<4} {:>6.1} s  {name}: {}",
+        took.as_secs_f64(),
+        plain(words)
+    )
 }
 
 /// Text of others for a terminal: one line, bounded, without characters that could move the cursor.
@@ -70,15 +79,25 @@ mod tests {
     async fn a_drill_without_failure_passes_and_one_without_stage_does_not() {
         let mut score = Score::default();
         assert!(!score.close(), "nothing was tried");
-        assert_eq!(score.stage("a", async { Ok((7, "seen".to_owned())) }).await, Some(7));
+        assert_eq!(
+            score.stage("a", async { Ok((7, "seen".to_owned())) }).await,
+            Some(7)
+        );
         assert!(score.close());
-        let failed: Option<()> = score.stage("b", async { Err(Failure::Missing("no page".to_owned())) }).await;
+        let failed: Option<()> = score
+            .stage("b", async { Err(Failure::Missing("no page".to_owned())) })
+            .await;
         assert_eq!((failed, score.close()), (None, false));
     }
 
     #[test]
     fn a_line_holds_no_control_characters() {
-        let said = line("ok", Duration::from_millis(3_249), "request filed", "a\nb\u{1b}[2J");
+        let said = line(
+            "ok",
+            Duration::from_millis(3_249),
+            "request filed",
+            "a\nb\u{1b}[2J",
+        );
         assert_eq!(said, "ok      3.2 s  request filed: a b[2J");
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Course<'a> {
     kubectl: PathBuf,
     score: Score,
     requester: Visitor,
+    second_account: Visitor,
     approver: Visitor,
     compliance: Visitor,
     request: Option<RequestId>,
@@ -51,6 +52,7 @@ impl<'a> Course<'a> {
         let person = |button: &str| Visitor::new(http.clone(), broker, provider, button);
         Ok(Self {
             requester: person(&options.requester),
+            second_account: person(&options.second_account),
             approver: person(&options.approver),
             compliance: person(&options.compliance),
             kubectl: kubectl::find(options.kubectl.as_deref())?,
@@ -81,89 +83,238 @@ impl<'a> Course<'a> {
 
     /// Stops at the first stage that the next ones cannot do without.
     async fn emergency(&mut self) -> Option<()> {
-        let Self { score, requester, approver, compliance, target, .. } = self;
+        let Self {
+            score,
+            requester,
+            second_account,
+            approver,
+            compliance,
+            target,
+            ..
+        } = self;
         score.stage("broker ready", super::ready(requester)).await?;
-        for (who, visitor) in [("requester", &mut *requester), ("approver", approver), ("compliance", compliance)] {
-            score.stage(&format!("{who} signed in"), async { Ok(((), visitor.sign_in().await?)) }).await?;
+        for (who, visitor) in [
+            ("requester", &mut *requester),
+            ("approver", approver),
+            ("compliance", compliance),
+        ] {
+            score
+                .stage(&format!("{who} signed in"), async {
+                    Ok(((), visitor.sign_in().await?))
+                })
+                .await?;
         }
-        let request = score.stage("request filed", request::file(requester, target)).await?;
+        let request = score
+            .stage("request filed", request::file(requester, target))
+            .await?;
         self.request = Some(request);
-        score.stage("self-approval refused", request::approve_own(requester, request)).await;
-        let grant = score.stage("approved by somebody else", request::approve(approver, request)).await?;
+        score
+            .stage("own approval refused", request::approve_own(requester, request))
+            .await;
+        score
+            .stage("own second account refused", async {
+                let name = second_account.sign_in().await?;
+                let ((), words) = request::approve_own(second_account, request).await?;
+                Ok(((), format!("signed in as {name}; {words}")))
+            })
+            .await;
+        let grant = score
+            .stage("approved by somebody else", request::approve(approver, request))
+            .await?;
         self.grant = Some(grant);
-        score.stage("access laid out", grant::ready(requester, grant)).await?;
-        let kubeconfig = score.stage("kubeconfig revealed", grant::reveal(requester, grant)).await?;
+        score
+            .stage("access laid out", grant::ready(requester, grant))
+            .await?;
+        let kubeconfig = score
+            .stage("kubeconfig revealed", grant::reveal(requester, grant))
+            .await?;
         let scaling = self.use_it(grant, &kubeconfig).await;
         let died = self.end(grant, &kubeconfig).await;
         drop(kubeconfig);
         died?;
-        let follow_up = self.score.stage("the broker's proof of death", end::proved(&mut self.requester, grant)).await?;
+        let follow_up = self
+            .score
+            .stage(
+                "the broker's proof of death",
+                end::proved(&mut self.requester, grant),
+            )
+            .await?;
         self.bring_to_git(follow_up, &scaling?).await?;
-        let Self { score, compliance, key, .. } = self;
-        score.stage("SLA kept", evidence::sla(compliance, follow_up)).await;
-        score.stage("feed tells it", evidence::feed(compliance, &request.to_string(), grant)).await;
-        score.stage("export verified", evidence::export(compliance, grant, key)).await
+        let Self {
+            score,
+            compliance,
+            key,
+            ..
+        } = self;
+        score
+            .stage("SLA kept", evidence::sla(compliance, follow_up))
+            .await;
+        score
+            .stage(
+                "feed tells it",
+                evidence::feed(compliance, &request.to_string(), grant),
+            )
+            .await;
+        score
+            .stage("export verified", evidence::export(compliance, grant, key))
+            .await
     }
 
     /// What the engineer does with the key; each deed must stand on the grant's page.
     async fn use_it(&mut self, grant: GrantId, kubeconfig: &str) -> Option<grant::Scaling> {
-        let Self { score, requester, target, .. } = self;
+        let Self {
+            score,
+            requester,
+            target,
+            ..
+        } = self;
         let kubectl = score
             .stage("key saved", async {
                 let kubectl = Kubectl::with_text(&self.kubectl, kubeconfig)?;
-                let who = kubectl.good(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await?;
+                let who = kubectl
+                    .good(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"])
+                    .await?;
                 Ok((kubectl, format!("the API server calls its holder {who}")))
             })
             .await?;
         let scaling = score.stage("kubectl get", grant::look(&kubectl, target)).await?;
         let path = format!("{}/{}", target.namespace, scaling.deployment);
-        let done = score.stage("kubectl scale", grant::scale(&kubectl, target, &scaling)).await;
+        let done = score
+            .stage("kubectl scale", grant::scale(&kubectl, target, &scaling))
+            .await;
         let since = Instant::now();
-        score.stage("get recorded", grant::recorded(requester, grant, &["listed", "Deployment", &target.namespace], since)).await;
-        score.stage("scale recorded", grant::recorded(requester, grant, &["scaled", &path], since)).await;
-        if score.stage("Secrets refused", grant::read_secrets(&kubectl, target)).await.is_some() {
+        score
+            .stage(
+                "get recorded",
+                grant::recorded(
+                    requester,
+                    grant,
+                    &["listed", "Deployment", &target.namespace],
+                    since,
+                ),
+            )
+            .await;
+        score
+            .stage(
+                "scale recorded",
+                grant::recorded(requester, grant, &["scaled", &path], since),
+            )
+            .await;
+        if score
+            .stage("Secrets refused", grant::read_secrets(&kubectl, target))
+            .await
+            .is_some()
+        {
             let since = Instant::now();
-            score.stage("refusal recorded", grant::recorded(requester, grant, &["refused", "Secret", "403"], since)).await;
+            score
+                .stage(
+                    "refusal recorded",
+                    grant::recorded(requester, grant, &["refused", "Secret", "403"], since),
+                )
+                .await;
         }
         let pod = score.stage("a Pod to look into", async {
             let pod = grant::running_pod(&kubectl, target).await?;
-            let words = pod.clone().unwrap_or_else(|| "none runs, so exec is left out".to_owned());
+            let words = pod
+                .clone()
+                .unwrap_or_else(|| "none runs, so exec is left out".to_owned());
             Ok((pod, words))
         });
         if let Some(pod) = pod.await.flatten()
-            && score.stage("kubectl exec", grant::exec(&kubectl, target, &pod)).await.is_some()
+            && score
+                .stage("kubectl exec", grant::exec(&kubectl, target, &pod))
+                .await
+                .is_some()
         {
             let since = Instant::now();
-            score.stage("exec recorded", grant::recorded(requester, grant, &["exec", &pod], since)).await;
+            score
+                .stage(
+                    "exec recorded",
+                    grant::recorded(requester, grant, &["exec", &pod], since),
+                )
+                .await;
         }
         done.map(|()| scaling)
     }
 
     /// The engineer is done; the key dies in two steps, each seen from outside.
     async fn end(&mut self, grant: GrantId, kubeconfig: &str) -> Option<()> {
-        let Self { score, requester, target, .. } = self;
+        let Self {
+            score,
+            requester,
+            target,
+            ..
+        } = self;
         let probe = Probe::new(kubeconfig, &target.namespace);
-        let probe = score.entered("probe", std::time::Duration::ZERO, probe.map(|probe| (probe, "holds the key".into())))?;
+        let probe = score.entered(
+            "probe",
+            std::time::Duration::ZERO,
+            probe.map(|probe| (probe, "holds the key".into())),
+        )?;
         let (pressed, refused) = score
             .stage("\"I am done\"", async {
                 let (pressed, refused, words) = end::done(requester, grant, &probe).await?;
                 Ok(((pressed, refused), words))
             })
             .await?;
-        score.entered("first 403", refused.as_ref().copied().unwrap_or_default(), refused.map(|took| {
-            ((), format!("{} after the end the API server refused what it had allowed until then", super::wait::seconds(took)))
-        }))?;
+        score.entered(
+            "first 403",
+            refused.as_ref().copied().unwrap_or_default(),
+            refused.map(|took| {
+                (
+                    (),
+                    format!(
+                        "{} after the end the API server refused what it had allowed until then",
+                        super::wait::seconds(took)
+                    ),
+                )
+            }),
+        )?;
         let dead = probe.until_dead().await.map(|at| at - pressed);
-        score.entered("first 401", dead.as_ref().copied().unwrap_or_default(), dead.map(|took| {
-            ((), format!("{} after the end the API server no longer knew the key", super::wait::seconds(took)))
-        }))
+        score.entered(
+            "first 401",
+            dead.as_ref().copied().unwrap_or_default(),
+            dead.map(|took| {
+                (
+                    (),
+                    format!(
+                        "{} after the end the API server no longer knew the key",
+                        super::wait::seconds(took)
+                    ),
+                )
+            }),
+        )
     }
 
     /// What is owed: pull request, review by somebody else, merge, convergence.
-    async fn bring_to_git(&mut self, follow_up: crate::ids::FollowUpId, scaling: &grant::Scaling) -> Option<()> {
-        let Self { score, requester, target, options, world, config, http, kubectl, .. } = self;
-        let pull = score.stage("drift captured", follow_up::captured(requester, follow_up, scaling)).await?;
-        let forge = DemoForge::new(http.clone(), &world.forge_address.url, pull, &config.forge.check_name);
+    async fn bring_to_git(
+        &mut self,
+        follow_up: crate::ids::FollowUpId,
+        scaling: &grant::Scaling,
+    ) -> Option<()> {
+        let Self {
+            score,
+            requester,
+            target,
+            options,
+            world,
+            config,
+            http,
+            kubectl,
+            ..
+        } = self;
+        let pull = score
+            .stage(
+                "drift captured",
+                follow_up::captured(requester, follow_up, scaling),
+            )
+            .await?;
+        let forge = DemoForge::new(
+            http.clone(),
+            &world.forge_address.url,
+            pull,
+            &config.forge.check_name,
+        );
         let mut forge = score
             .stage("pull request open", async {
                 let mut forge = forge?;
@@ -173,14 +324,21 @@ impl<'a> Course<'a> {
             .await?;
         let own = follow_up::own_review(&mut forge, requester, follow_up, &options.requester_login);
         score.stage("own review does not count", own).await;
-        score.stage("reviewed and merged by somebody else", follow_up::merged(&mut forge, &options.reviewer_login)).await?;
+        score
+            .stage(
+                "reviewed and merged by somebody else",
+                follow_up::merged(&mut forge, &options.reviewer_login),
+            )
+            .await?;
         score
             .stage("delivered to the cluster", async {
                 let owner = Kubectl::with_file(kubectl, &world.cluster.admin_kubeconfig)?;
                 follow_up::delivered(&owner, target, scaling).await
             })
             .await;
-        score.stage("follow-up closed", follow_up::closed(requester, follow_up)).await
+        score
+            .stage("follow-up closed", follow_up::closed(requester, follow_up))
+            .await
     }
 
     /// Takes back a request that waits and ends a grant that lives.
@@ -201,7 +359,10 @@ impl<'a> Course<'a> {
         match left.await {
             Ok(true) => println!("what was left of the drill is taken back: {page}"),
             Ok(false) => {}
-            Err(failure) => println!("NOT TAKEN BACK, end it by hand: {page}: {}", plain(&failure.to_string())),
+            Err(failure) => println!(
+                "NOT TAKEN BACK, end it by hand: {page}: {}",
+                plain(&failure.to_string())
+            ),
         }
     }
 }

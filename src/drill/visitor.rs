@@ -31,7 +31,9 @@ pub(super) fn client(trust: &[&Path]) -> Result<reqwest::Client, Failure> {
             builder = builder.add_root_certificate(certificate);
         }
     }
-    builder.build().map_err(|error| Failure::no_answer("the HTTP client", &error))
+    builder
+        .build()
+        .map_err(|error| Failure::no_answer("the HTTP client", &error))
 }
 
 /// An answer, nothing followed.
@@ -51,7 +53,11 @@ impl Answer {
 
     /// The page, when the answer is one that was asked for.
     pub(super) fn good(&self) -> Result<Page, Failure> {
-        if (200..300).contains(&self.status) { Ok(self.page()) } else { Err(self.failure()) }
+        if (200..300).contains(&self.status) {
+            Ok(self.page())
+        } else {
+            Err(self.failure())
+        }
     }
 
     /// What is wrong about it.
@@ -60,16 +66,28 @@ impl Answer {
         let said = match page.section_of_errors() {
             Some(errors) => errors,
             None if page.headline().is_empty() => page.text(),
-            None => format!("{} {}", page.headline(), page.by_id("main").map(|(_, main)| main.text()).unwrap_or_default()),
+            None => format!(
+                "{} {}",
+                page.headline(),
+                page.by_id("main")
+                    .map(|(_, main)| main.text())
+                    .unwrap_or_default()
+            ),
         };
-        Failure::Answer { what: self.url.path().to_owned(), status: self.status, said }
+        Failure::Answer {
+            what: self.url.path().to_owned(),
+            status: self.status,
+            said,
+        }
     }
 }
 
 impl Page {
     /// What a form says is wrong with what was typed.
     fn section_of_errors(&self) -> Option<String> {
-        self.all(|tag| tag.get("role") == Some("alert")).first().map(|(_, alert)| alert.text())
+        self.all(|tag| tag.get("role") == Some("alert"))
+            .first()
+            .map(|(_, alert)| alert.text())
     }
 }
 
@@ -113,15 +131,25 @@ impl Visitor {
     }
 
     fn resolve(&self, path: &str) -> Result<Url, Failure> {
-        self.broker.join(path).map_err(|error| Failure::Missing(format!("{path} is no address: {error}")))
+        self.broker
+            .join(path)
+            .map_err(|error| Failure::Missing(format!("{path} is no address: {error}")))
     }
 
     /// Signs in; the name the broker calls this person by.
     pub(super) async fn sign_in(&mut self) -> Result<String, Failure> {
         let first = self.open("/").await?;
-        let answer = match first.page().links().into_iter().find(|(_, text)| text.starts_with("Sign in")) {
+        let answer = match first
+            .page()
+            .links()
+            .into_iter()
+            .find(|(_, text)| text.starts_with("Sign in"))
+        {
             Some((href, _)) => {
-                let url = first.url.join(&href).map_err(|error| Failure::Missing(format!("{href}: {error}")))?;
+                let url = first
+                    .url
+                    .join(&href)
+                    .map_err(|error| Failure::Missing(format!("{href}: {error}")))?;
                 let answer = self.request(&url, None).await?;
                 self.settle(answer).await?
             }
@@ -129,8 +157,16 @@ impl Visitor {
         };
         let page = answer.good()?;
         let who = page.all(|tag| tag.get("class") == Some("who"));
-        let name = who.first().and_then(|(_, inside)| inside.named("span").first().map(|(_, name)| name.text()));
-        name.ok_or_else(|| Failure::Missing(format!("nobody is signed in on {}: {}", answer.url.path(), page.headline())))
+        let name = who
+            .first()
+            .and_then(|(_, inside)| inside.named("span").first().map(|(_, name)| name.text()));
+        name.ok_or_else(|| {
+            Failure::Missing(format!(
+                "nobody is signed in on {}: {}",
+                answer.url.path(),
+                page.headline()
+            ))
+        })
     }
 
     /// Follows redirects, pages that go on by themselves and the provider's question, until a page
@@ -147,13 +183,20 @@ impl Visitor {
             now = if let Some(next) = next {
                 self.request(&next, None).await?
             } else if let Some(form) = self.asked_who(&now, &page) {
-                let url = now.url.join(&form.action).map_err(|error| Failure::Missing(format!("{}: {error}", form.action)))?;
-                self.request(&url, Some(&form.with("person", &self.button).fields)).await?
+                let url = now
+                    .url
+                    .join(&form.action)
+                    .map_err(|error| Failure::Missing(format!("{}: {error}", form.action)))?;
+                self.request(&url, Some(&form.with("person", &self.button).fields))
+                    .await?
             } else {
                 return Ok(now);
             };
         }
-        Err(Failure::Wrong(format!("more than {MOST_STEPS} steps, the last to {}", now.url)))
+        Err(Failure::Wrong(format!(
+            "more than {MOST_STEPS} steps, the last to {}",
+            now.url
+        )))
     }
 
     /// The provider's form, when the page is the provider's and has this person's button.
@@ -162,15 +205,23 @@ impl Visitor {
             return None;
         }
         let button = ("person".to_owned(), self.button.clone());
-        page.forms().into_iter().find(|form| form.buttons.contains(&button))
+        page.forms()
+            .into_iter()
+            .find(|form| form.buttons.contains(&button))
     }
 
     /// One request, nothing followed; with `fields` a form is sent.
-    pub(super) async fn request(&mut self, url: &Url, fields: Option<&[(String, String)]>) -> Result<Answer, Failure> {
+    pub(super) async fn request(
+        &mut self,
+        url: &Url,
+        fields: Option<&[(String, String)]>,
+    ) -> Result<Answer, Failure> {
         let mut request = match fields {
             None => self.http.get(url.clone()),
             Some(fields) => {
-                let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+                let body = url::form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(fields)
+                    .finish();
                 self.http
                     .post(url.clone())
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -190,15 +241,26 @@ impl Visitor {
                 self.jar.keep(url, line, now);
             }
         }
-        let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|to| to.to_str().ok())
+            .and_then(|to| url.join(to).ok());
         let status = response.status().as_u16();
         let mut body = vec![];
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST {
-                return Err(Failure::Wrong(format!("{what} answered more than {LONGEST} bytes")));
+                return Err(Failure::Wrong(format!(
+                    "{what} answered more than {LONGEST} bytes"
+                )));
             }
         }
-        Ok(Answer { url: url.clone(), status, location, body })
+        Ok(Answer {
+            url: url.clone(),
+            status,
+            location,
+            body,
+        })
     }
 }

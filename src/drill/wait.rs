@@ -18,7 +18,11 @@ pub(super) async fn until<T>(
         match look().await? {
             Ok(found) => return Ok(found),
             Err(last) if begun.elapsed() >= bound => {
-                return Err(Failure::Late { what: what.to_owned(), seconds: bound.as_secs(), last });
+                return Err(Failure::Late {
+                    what: what.to_owned(),
+                    seconds: bound.as_secs(),
+                    last,
+                });
             }
             Err(_) => tokio::time::sleep(EVERY).await,
         }
@@ -43,7 +47,11 @@ mod tests {
         let mut looks = 0;
         let found = until("it", Duration::from_secs(5), async || {
             looks += 1;
-            Ok(if looks == 2 { Ok(7) } else { Err("not yet".to_owned()) })
+            Ok(if looks == 2 {
+                Ok(7)
+            } else {
+                Err("not yet".to_owned())
+            })
         });
         assert_eq!(found.await.unwrap(), 7);
         let late: Result<(), _> = until("it", Duration::ZERO, async || Ok(Err("pending".to_owned()))).await;

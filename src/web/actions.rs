@@ -16,7 +16,11 @@ fn newest(rows: &[(u64, ActionRow)]) -> Vec<&(u64, ActionRow)> {
     for (at, (_, row)) in rows.iter().enumerate() {
         last.insert(&row.audit_id, at);
     }
-    rows.iter().enumerate().filter(|(at, (_, row))| last.get(row.audit_id.as_str()) == Some(at)).map(|(_, row)| row).collect()
+    rows.iter()
+        .enumerate()
+        .filter(|(at, (_, row))| last.get(row.audit_id.as_str()) == Some(at))
+        .map(|(_, row)| row)
+        .collect()
 }
 
 fn has(row: &ActionRow, flag: &str) -> bool {
@@ -28,7 +32,10 @@ fn is_denied(row: &ActionRow) -> bool {
 }
 
 fn is_exec(row: &ActionRow) -> bool {
-    matches!(row.class.as_str(), "exec" | "attach" | "port-forward" | "proxy" | "debug")
+    matches!(
+        row.class.as_str(),
+        "exec" | "attach" | "port-forward" | "proxy" | "debug"
+    )
 }
 
 fn is_change(row: &ActionRow) -> bool {
@@ -74,7 +81,13 @@ pub fn open_streams(shell: &Shell, rows: &[(u64, ActionRow)]) -> Vec<Words> {
 
 /// The rows that `show` asks for, newest first.
 #[must_use]
-pub fn table(shell: &Shell, grant: &Grant, rows: &[(u64, ActionRow)], asked: &Fields, linked: bool) -> GrantActions {
+pub fn table(
+    shell: &Shell,
+    grant: &Grant,
+    rows: &[(u64, ActionRow)],
+    asked: &Fields,
+    linked: bool,
+) -> GrantActions {
     let show = match asked.get("show") {
         known @ ("changes" | "flagged" | "denied") => known,
         _ => "all",
@@ -93,7 +106,10 @@ pub fn table(shell: &Shell, grant: &Grant, rows: &[(u64, ActionRow)], asked: &Fi
         grant: Href::path(path),
         live: grant.state != GrantState::Ended,
         show: show.into(),
-        rows: chosen[range].iter().map(|(index, row)| row_of(shell, *index, row, linked)).collect(),
+        rows: chosen[range]
+            .iter()
+            .map(|(index, row)| row_of(shell, *index, row, linked))
+            .collect(),
         pager,
     }
 }
@@ -157,7 +173,9 @@ fn flags(row: &ActionRow) -> Vec<Badge> {
     if row.stream {
         all.push((Look::Live, "open"));
     }
-    all.into_iter().map(|(look, word)| Badge::new(look, word)).collect()
+    all.into_iter()
+        .map(|(look, word)| Badge::new(look, word))
+        .collect()
 }
 
 #[cfg(test)]
@@ -189,14 +207,22 @@ mod tests {
 
     #[test]
     fn a_stream_that_closed_is_one_action_and_open_no_more() {
-        let rows = [row("a", "exec", &[], true), row("b", "exec", &[], true), row("a", "exec", &[], false)];
+        let rows = [
+            row("a", "exec", &[], true),
+            row("b", "exec", &[], true),
+            row("a", "exec", &[], false),
+        ];
         assert_eq!(counts(&rows).execs, 2);
         assert_eq!(open_streams(&super::super::shell::for_test(), &rows).len(), 1);
     }
 
     #[test]
     fn what_was_refused_is_no_change() {
-        let rows = [row("a", "change", &["denied"], false), row("b", "change", &[], false), row("c", "read", &[], false)];
+        let rows = [
+            row("a", "change", &["denied"], false),
+            row("b", "change", &[], false),
+            row("c", "read", &[], false),
+        ];
         let counts = counts(&rows);
         assert_eq!((counts.denied, counts.changes, counts.reads), (1, 1, 1));
     }

@@ -25,20 +25,33 @@ impl Fields {
     /// The first value of a field; empty when it was not sent.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// The same fields as a query, with `name` set to `value`.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> String {
-        let others = self.0.iter().filter(|(own, value)| own != name && !value.is_empty());
-        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair(name, value).finish()
+        let others = self
+            .0
+            .iter()
+            .filter(|(own, value)| own != name && !value.is_empty());
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(others)
+            .append_pair(name, value)
+            .finish()
     }
 
     /// Every value of a field that is not empty.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(own, value)| own == name && !value.is_empty()).map(|(_, value)| value.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(own, value)| own == name && !value.is_empty())
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 }
 
@@ -87,21 +100,35 @@ impl FromRequest<App> for Posted {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let origin = app.config().server.public_url.url().origin().ascii_serialization();
+        let origin = app
+            .config()
+            .server
+            .public_url
+            .url()
+            .origin()
+            .ascii_serialization();
         if !is_from_us(&parts.headers, &origin) {
             let why = "This form did not come from a page of this service, or your browser does not say where it came from.";
             return Err(Error::Forbidden(why.into()).into_response());
         }
         let signed = Signed::from_request_parts(&mut parts, app).await?;
-        let bytes: Bytes = to_bytes(body, LARGEST)
-            .await
-            .map_err(|_| Error::Bad(format!("the form was cut off or larger than {} KiB", LARGEST / 1024)).into_response())?;
+        let bytes: Bytes = to_bytes(body, LARGEST).await.map_err(|_| {
+            Error::Bad(format!(
+                "the form was cut off or larger than {} KiB",
+                LARGEST / 1024
+            ))
+            .into_response()
+        })?;
         let fields = Fields::parse(&bytes);
         if !is_token(fields.get("csrf"), &signed.csrf) {
             let why = "This form belongs to an earlier session. Load the page again; nothing was done.";
             return Err(Error::Forbidden(why.into()).into_response());
         }
-        Ok(Self { signed, fields, fragment: parts.headers.contains_key("x-fragment") })
+        Ok(Self {
+            signed,
+            fields,
+            fragment: parts.headers.contains_key("x-fragment"),
+        })
     }
 }
 
@@ -121,8 +148,14 @@ mod tests {
 
     #[test]
     fn a_form_of_ours_is_taken_from_new_and_old_browsers() {
-        assert!(is_from_us(&headers(&[("sec-fetch-site", "same-origin"), ("origin", "null")]), US));
-        assert!(is_from_us(&headers(&[("sec-fetch-site", "same-origin"), ("origin", US)]), US));
+        assert!(is_from_us(
+            &headers(&[("sec-fetch-site", "same-origin"), ("origin", "null")]),
+            US
+        ));
+        assert!(is_from_us(
+            &headers(&[("sec-fetch-site", "same-origin"), ("origin", US)]),
+            US
+        ));
         assert!(is_from_us(&headers(&[("origin", US)]), US));
     }
 
@@ -139,7 +172,10 @@ mod tests {
             &[("sec-fetch-site", "same-site"), ("origin", US)],
             &[("sec-fetch-site", "none")],
             &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.test")],
-            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-site", "cross-site"),
+            ],
             &[("origin", US), ("origin", "https://evil.test")],
         ] {
             assert!(!is_from_us(&headers(pairs), US), "{pairs:?}");

@@ -77,7 +77,9 @@ impl From<BrokerError> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict(what) => Self::Conflict(format!("{what} was changed by somebody else meanwhile")),
+            StoreError::Conflict(what) => {
+                Self::Conflict(format!("{what} was changed by somebody else meanwhile"))
+            }
             error => Self::Internal(crate::broker::chain(&error)),
         }
     }
@@ -122,16 +124,30 @@ impl Error {
             }
             .render(),
             Self::NotFound => NotFoundPage { shell }.render(),
-            Self::Forbidden(why) => ForbiddenPage { shell, why: Words::say(Text::prose(why)) }.render(),
-            Self::Bad(why) | Self::Refused(why) => {
-                RefusedPage { shell, why: Words::say(Text::prose(sentence(why))), href: back }.render()
+            Self::Forbidden(why) => ForbiddenPage {
+                shell,
+                why: Words::say(Text::prose(why)),
             }
-            Self::Conflict(what) => {
-                ConflictPage { shell, what: Words::say(Text::prose(sentence(what))), href: back }.render()
+            .render(),
+            Self::Bad(why) | Self::Refused(why) => RefusedPage {
+                shell,
+                why: Words::say(Text::prose(sentence(why))),
+                href: back,
             }
-            Self::Unavailable { what, .. } => {
-                ErrorPage { shell, what: what.into(), request_id: id.into(), unchanged: false }.render()
+            .render(),
+            Self::Conflict(what) => ConflictPage {
+                shell,
+                what: Words::say(Text::prose(sentence(what))),
+                href: back,
             }
+            .render(),
+            Self::Unavailable { what, .. } => ErrorPage {
+                shell,
+                what: what.into(),
+                request_id: id.into(),
+                unchanged: false,
+            }
+            .render(),
             Self::Internal(_) => ErrorPage {
                 shell,
                 what: "Something failed here.".into(),
@@ -151,7 +167,9 @@ pub struct Back(pub String);
 fn back(path: &str) -> String {
     let mut parts = path.trim_matches('/').split('/');
     match (parts.next(), parts.next()) {
-        (Some(kind @ ("requests" | "grants" | "follow-ups")), Some(id)) if id.len() == 36 => format!("/{kind}/{id}"),
+        (Some(kind @ ("requests" | "grants" | "follow-ups")), Some(id)) if id.len() == 36 => {
+            format!("/{kind}/{id}")
+        }
         (Some(kind @ ("requests" | "approvals" | "feed" | "sla" | "ledger" | "clusters" | "policy")), _) => {
             format!("/{kind}")
         }
@@ -163,7 +181,10 @@ fn back(path: &str) -> String {
 #[must_use]
 pub fn sentence(words: &str) -> String {
     let mut chars = words.chars();
-    let mut text: String = chars.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    let mut text: String = chars
+        .next()
+        .map(|first| first.to_uppercase().collect())
+        .unwrap_or_default();
     text.push_str(chars.as_str());
     if !text.ends_with(['.', '!', '?']) {
         text.push('.');
@@ -174,7 +195,8 @@ pub fn sentence(words: &str) -> String {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         // The body is for machines and for the case that the page itself cannot be made.
-        let mut response = (self.status(), self.status().canonical_reason().unwrap_or("error")).into_response();
+        let mut response =
+            (self.status(), self.status().canonical_reason().unwrap_or("error")).into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -184,7 +206,11 @@ impl IntoResponse for Error {
 pub async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let session = request.extensions().get::<tower_sessions::Session>().cloned();
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .cloned()
+        .unwrap_or_default();
     let tz = session::zone_of(request.headers());
     let page_wanted = request
         .headers()
@@ -200,10 +226,15 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
         },
         None => return response,
     };
-    let back = response.extensions_mut().remove::<Back>().map_or_else(|| back(&path), |back| back.0);
+    let back = response
+        .extensions_mut()
+        .remove::<Back>()
+        .map_or_else(|| back(&path), |back| back.0);
     match &error {
         Error::Internal(detail) => tracing::error!(request = %id.0, path, detail, "a request failed"),
-        Error::Unavailable { .. } => tracing::warn!(request = %id.0, path, %error, "an outside party is not available"),
+        Error::Unavailable { .. } => {
+            tracing::warn!(request = %id.0, path, %error, "an outside party is not available")
+        }
         error => tracing::info!(request = %id.0, path, %error, "a request was turned away"),
     }
     if !page_wanted {
@@ -254,7 +285,10 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let conflict = Error::from(StoreError::Conflict("the request"));
         assert_eq!(conflict.status(), StatusCode::CONFLICT);
-        let corrupt = Error::from(StoreError::Corrupt { what: "a grant", why: "secret detail".into() });
+        let corrupt = Error::from(StoreError::Corrupt {
+            what: "a grant",
+            why: "secret detail".into(),
+        });
         assert_eq!(corrupt.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let shown = corrupt.page(shell::for_test(), "/", "r-1").unwrap();
         assert!(!shown.contains("secret detail") && shown.contains("r-1"));
@@ -262,6 +296,9 @@ mod tests {
 
     #[test]
     fn words_become_a_sentence() {
-        assert_eq!(sentence("you asked for this yourself"), "You asked for this yourself.");
+        assert_eq!(
+            sentence("you asked for this yourself"),
+            "You asked for this yourself."
+        );
     }
 }

@@ -24,16 +24,30 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         tag: format!("\"{}\"", &hex::encode(Sha256::digest(bytes))[..32]),
     };
     vec![
-        file("breakglass.css", "text/css; charset=utf-8", include_bytes!("../../static/breakglass.css")),
-        file("breakglass.js", "text/javascript; charset=utf-8", include_bytes!("../../static/breakglass.js")),
-        file("breakglass.svg", "image/svg+xml", include_bytes!("../../static/breakglass.svg")),
+        file(
+            "breakglass.css",
+            "text/css; charset=utf-8",
+            include_bytes!("../../static/breakglass.css"),
+        ),
+        file(
+            "breakglass.js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("../../static/breakglass.js"),
+        ),
+        file(
+            "breakglass.svg",
+            "image/svg+xml",
+            include_bytes!("../../static/breakglass.svg"),
+        ),
     ]
 });
 
 /// The files. Compressed, unlike pages: a page holds its reader's form token beside text that
 /// others typed, and its compressed length would tell about the token (BREACH).
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/static/{name}", get(serve)).layer(CompressionLayer::new().gzip(true))
+    Router::new()
+        .route("/static/{name}", get(serve))
+        .layer(CompressionLayer::new().gzip(true))
 }
 
 async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -41,7 +55,10 @@ async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     };
     // Asked again each time and usually answered with 304: a new version is never mixed with an old page.
-    let kept = [(header::ETAG, file.tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
+    let kept = [
+        (header::ETAG, file.tag.as_str()),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
     let known = headers
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -66,7 +83,10 @@ mod tests {
         if let Some(tag) = tag {
             request = request.header(header::IF_NONE_MATCH, tag);
         }
-        routes::<()>().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        routes::<()>()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -75,8 +95,14 @@ mod tests {
         assert_eq!(first.headers()[header::CONTENT_TYPE], "text/css; charset=utf-8");
         let tag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
         assert!(!to_bytes(first.into_body(), usize::MAX).await.unwrap().is_empty());
-        assert_eq!(get("breakglass.css", Some(&tag)).await.status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(get("breakglass.css", Some("\"other\"")).await.status(), StatusCode::OK);
+        assert_eq!(
+            get("breakglass.css", Some(&tag)).await.status(),
+            StatusCode::NOT_MODIFIED
+        );
+        assert_eq!(
+            get("breakglass.css", Some("\"other\"")).await.status(),
+            StatusCode::OK
+        );
     }
 
     #[tokio::test]

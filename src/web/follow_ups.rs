@@ -48,9 +48,21 @@ async fn seen(app: &App, signed: &Signed, id: &str) -> Result<FollowUp> {
     let id: FollowUpId = id.parse().map_err(|_| Error::NotFound)?;
     let follow_up = app.broker.follow_up_of(id).await?;
     let person = &signed.person;
-    let known = may_see(app.config(), person, &follow_up.team, &follow_up.profile, &follow_up.requester)
-        || follow_up.approvers.iter().any(|approver| approver.same_person(person));
-    if known { Ok(follow_up) } else { Err(Error::NotFound) }
+    let known = may_see(
+        app.config(),
+        person,
+        &follow_up.team,
+        &follow_up.profile,
+        &follow_up.requester,
+    ) || follow_up
+        .approvers
+        .iter()
+        .any(|approver| approver.same_person(person));
+    if known {
+        Ok(follow_up)
+    } else {
+        Err(Error::NotFound)
+    }
 }
 
 async fn show(State(app): State<App>, signed: Signed, Path(id): Path<String>) -> Result {
@@ -58,20 +70,31 @@ async fn show(State(app): State<App>, signed: Signed, Path(id): Path<String>) ->
     page(&page_of(&app, &signed, &follow_up, None).await?)
 }
 
-async fn page_of(app: &App, signed: &Signed, follow_up: &FollowUp, error: Option<Text>) -> Result<FollowUpPage> {
+async fn page_of(
+    app: &App,
+    signed: &Signed,
+    follow_up: &FollowUp,
+    error: Option<Text>,
+) -> Result<FollowUpPage> {
     let title = format!("{} on {}: follow-up", follow_up.profile, follow_up.cluster);
     let shell = shell::shell(app, signed, title, None).await?;
     let grant = app.broker.store.grant(follow_up.grant).await?;
     let mut about = Words::default()
         .person(person_ref(app, &follow_up.requester))
-        .and(format!(" of {} · {} on {} · ended ", follow_up.team, follow_up.profile, follow_up.cluster))
+        .and(format!(
+            " of {} · {} on {} · ended ",
+            follow_up.team, follow_up.profile, follow_up.cluster
+        ))
         .at(shell.when(follow_up.from));
     if let Some(text) = grant.as_ref().and_then(|grant| grant.incident.as_ref()) {
         about = about.and(" · ");
         about.0.extend(incident(text).0);
     }
     let next = (!follow_up.is_closed()).then(|| Words::say(waits(follow_up)));
-    let filter = EntryFilter { grant: Some(follow_up.grant), ..EntryFilter::default() };
+    let filter = EntryFilter {
+        grant: Some(follow_up.grant),
+        ..EntryFilter::default()
+    };
     let told = history(app, signed, &shell, filter, next).await?;
     Ok(FollowUpPage {
         id: follow_up.id,
@@ -79,9 +102,20 @@ async fn page_of(app: &App, signed: &Signed, follow_up: &FollowUp, error: Option
         about,
         state: state(app, &shell, follow_up),
         diffs: diffs(follow_up),
-        items: follow_up.items.iter().map(|item| item_of(app, follow_up, item, &signed.person)).collect(),
-        pull: follow_up.pull.as_ref().map(|pull| pull_of(&shell, follow_up, pull)),
-        deadlines: follow_up.deadlines.iter().map(|deadline| bar(&shell, deadline)).collect(),
+        items: follow_up
+            .items
+            .iter()
+            .map(|item| item_of(app, follow_up, item, &signed.person))
+            .collect(),
+        pull: follow_up
+            .pull
+            .as_ref()
+            .map(|pull| pull_of(&shell, follow_up, pull)),
+        deadlines: follow_up
+            .deadlines
+            .iter()
+            .map(|deadline| bar(&shell, deadline))
+            .collect(),
         notes: notes(&shell, follow_up),
         can: can(app, follow_up, &signed.person),
         error,
@@ -108,15 +142,23 @@ fn with_remarks(Timeline(mut items): Timeline, shell: &Shell, follow_up: &Follow
 
 /// What it waits for, in words that go on a sentence.
 fn waits(follow_up: &FollowUp) -> String {
-    let open_items = follow_up.items.iter().filter(|item| item.accepted.is_none()).count();
+    let open_items = follow_up
+        .items
+        .iter()
+        .filter(|item| item.accepted.is_none())
+        .count();
     let items = (open_items > 0).then(|| super::pages::count(open_items, "manual item", "manual items"));
     let base = match follow_up.state {
         FollowUpState::Capturing => "the record to settle and what drifted to be worked out",
         FollowUpState::NoDrift => "a review by somebody else",
-        FollowUpState::Owed if follow_up.pull.is_some() => "its pull request to be approved by somebody else and merged",
+        FollowUpState::Owed if follow_up.pull.is_some() => {
+            "its pull request to be approved by somebody else and merged"
+        }
         FollowUpState::Owed => return items.unwrap_or_else(|| "what must be done by hand".to_owned()),
         FollowUpState::Merged => "the cluster to become what was merged",
-        FollowUpState::Rejected => "a decision: revert the cluster, or explain and open the pull request again",
+        FollowUpState::Rejected => {
+            "a decision: revert the cluster, or explain and open the pull request again"
+        }
         _ => "nothing",
     };
     match items {
@@ -142,12 +184,17 @@ fn state(app: &App, shell: &Shell, follow_up: &FollowUp) -> Shown {
         FollowUpState::Reverted => Shown::Reverted { at: closed },
         FollowUpState::Rejected => {
             let said = follow_up.remarks.last().map_or(shell.now, |remark| remark.at);
-            Shown::Rejected { by: "somebody at the forge".into(), at: shell.when(said) }
+            Shown::Rejected {
+                by: "somebody at the forge".into(),
+                at: shell.when(said),
+            }
         }
         FollowUpState::Waived => match &follow_up.waived {
-            Some((by, reason, at)) => {
-                Shown::Waived { by: person_ref(app, by), at: shell.when(*at), reason: Text::prose(reason) }
-            }
+            Some((by, reason, at)) => Shown::Waived {
+                by: person_ref(app, by),
+                at: shell.when(*at),
+                reason: Text::prose(reason),
+            },
             None => Shown::Converged { at: closed },
         },
     }
@@ -159,7 +206,10 @@ fn diffs(follow_up: &FollowUp) -> Vec<Diff> {
 
 /// One file before and after, with the lines around each change.
 fn diff(file: &FileChange) -> Diff {
-    let (old, new) = (file.old.as_deref().unwrap_or(""), file.new.as_deref().unwrap_or(""));
+    let (old, new) = (
+        file.old.as_deref().unwrap_or(""),
+        file.new.as_deref().unwrap_or(""),
+    );
     let outcome = match (&file.old, &file.new) {
         (None, _) => Badge::new(Look::Done, "new file in the pull request"),
         (_, None) => Badge::new(Look::Done, "removed by the pull request"),
@@ -194,20 +244,35 @@ fn diff(file: &FileChange) -> Diff {
         lines.truncate(MOST_LINES);
         lines.push(DiffLine::Skipped(left_out));
     }
-    Diff { object: (&file.path).into(), path: Some((&file.path).into()), outcome: Some(outcome), lines }
+    Diff {
+        object: (&file.path).into(),
+        path: Some((&file.path).into()),
+        outcome: Some(outcome),
+        lines,
+    }
 }
 
 fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> ManualItem {
     let (badge, more) = match (&item.accepted, &item.done) {
-        (Some((by, _)), _) => (Badge::new(Look::Done, "accepted"), Some((" Accepted by ", by, String::new()))),
-        (None, Some((by, how, _))) => (Badge::new(Look::Wait, "to be accepted"), Some((" Done, says ", by, format!(": {how}")))),
+        (Some((by, _)), _) => (
+            Badge::new(Look::Done, "accepted"),
+            Some((" Accepted by ", by, String::new())),
+        ),
+        (None, Some((by, how, _))) => (
+            Badge::new(Look::Wait, "to be accepted"),
+            Some((" Done, says ", by, format!(": {how}"))),
+        ),
         (None, None) => (Badge::new(Look::Wait, "to be done"), None),
     };
     let mut words = Words::say(Text::prose(sentence(&item.why)).sentence())
         .and(" ")
         .and(Text::prose(sentence(&item.how)).sentence());
     if let Some((said, by, how)) = more {
-        words = words.and(said).person(person_ref(app, by)).and(Text::prose(how).sentence()).and(".");
+        words = words
+            .and(said)
+            .person(person_ref(app, by))
+            .and(Text::prose(how).sentence())
+            .and(".");
     }
     let open = !follow_up.is_closed();
     ManualItem {
@@ -219,14 +284,19 @@ fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> Man
         can_link: open && item.accepted.is_none() && item.done.is_none(),
         can_accept: open
             && item.accepted.is_none()
-            && item.done.as_ref().is_some_and(|(by, _, _)| !by.same_person(reader)),
+            && item
+                .done
+                .as_ref()
+                .is_some_and(|(by, _, _)| !by.same_person(reader)),
     }
 }
 
 fn pull_of(shell: &Shell, follow_up: &FollowUp, pull: &PullRequest) -> ShownPull {
     let badge = match (follow_up.state, &pull.merge_sha) {
         (_, Some(_)) => Badge::new(Look::Done, "merged"),
-        (FollowUpState::Rejected | FollowUpState::Reverted, None) => Badge::new(Look::Late, "closed unmerged"),
+        (FollowUpState::Rejected | FollowUpState::Reverted, None) => {
+            Badge::new(Look::Late, "closed unmerged")
+        }
         _ => Badge::new(Look::Wait, "open"),
     };
     let reviews = pull
@@ -247,9 +317,15 @@ fn pull_of(shell: &Shell, follow_up: &FollowUp, pull: &PullRequest) -> ShownPull
     let checks = if pull.check.is_empty() {
         vec![]
     } else {
-        vec![(Badge::new(Look::Info, "breakglass"), Words::say(Text::from(&pull.check).sentence()))]
+        vec![(
+            Badge::new(Look::Info, "breakglass"),
+            Words::say(Text::from(&pull.check).sentence()),
+        )]
     };
-    let seen = follow_up.remarks.last().map_or(pull.opened_at, |remark| remark.at.max(pull.opened_at));
+    let seen = follow_up
+        .remarks
+        .last()
+        .map_or(pull.opened_at, |remark| remark.at.max(pull.opened_at));
     ShownPull {
         href: Href::new(&*pull.url),
         name: format!("#{}", pull.number).into(),
@@ -288,15 +364,27 @@ fn used(passed: TimeDelta, whole: TimeDelta) -> u8 {
 
 fn notes(shell: &Shell, follow_up: &FollowUp) -> Vec<Note> {
     let mut notes = vec![];
-    if let Some(why) = follow_up.review_owed.as_ref().filter(|_| follow_up.reviewed.is_none()) {
-        notes.push(Note::new(Look::Wait, "Somebody else must look at it.", Words::say(Text::prose(sentence(why)).sentence())));
+    if let Some(why) = follow_up
+        .review_owed
+        .as_ref()
+        .filter(|_| follow_up.reviewed.is_none())
+    {
+        notes.push(Note::new(
+            Look::Wait,
+            "Somebody else must look at it.",
+            Words::say(Text::prose(sentence(why)).sentence()),
+        ));
     }
     if let Some((by, note, at)) = &follow_up.reviewed {
-        let words = Words::say(Text::prose(sentence(note)).sentence()).and(format!(" {}, ", by.name)).at(shell.when(*at));
+        let words = Words::say(Text::prose(sentence(note)).sentence())
+            .and(format!(" {}, ", by.name))
+            .at(shell.when(*at));
         notes.push(Note::new(Look::Done, "Reviewed.", words));
     }
     if let Some((by, text, at)) = &follow_up.explanation {
-        let words = Words::say(Text::prose(sentence(text)).sentence()).and(format!(" {}, ", by.name)).at(shell.when(*at));
+        let words = Words::say(Text::prose(sentence(text)).sentence())
+            .and(format!(" {}, ", by.name))
+            .at(shell.when(*at));
         notes.push(Note::new(Look::Info, "Explained.", words));
     }
     // Where git has no file for it, what drifted is told field by field.
@@ -307,7 +395,11 @@ fn notes(shell: &Shell, follow_up: &FollowUp) -> Vec<Note> {
             .take(20)
             .map(|row| format!("{} {}: {} → {}", row.object, row.path, row.before, row.after))
             .collect();
-        notes.push(Note::new(Look::Info, "What drifted.", Words::say(Text::prose(told.join("; ")).sentence())));
+        notes.push(Note::new(
+            Look::Info,
+            "What drifted.",
+            Words::say(Text::prose(told.join("; ")).sentence()),
+        ));
     }
     notes
 }
@@ -347,19 +439,28 @@ async fn answer(app: &App, posted: &Posted, follow_up: &FollowUp, done: BrokerRe
 
 async fn waive(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let follow_up = seen(&app, &posted.signed, &id).await?;
-    let done = app.broker.waive(follow_up.id, &posted.signed.person, posted.fields.get("reason")).await;
+    let done = app
+        .broker
+        .waive(follow_up.id, &posted.signed.person, posted.fields.get("reason"))
+        .await;
     answer(&app, &posted, &follow_up, done).await
 }
 
 async fn explain(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let follow_up = seen(&app, &posted.signed, &id).await?;
-    let done = app.broker.explain(follow_up.id, &posted.signed.person, posted.fields.get("reason")).await;
+    let done = app
+        .broker
+        .explain(follow_up.id, &posted.signed.person, posted.fields.get("reason"))
+        .await;
     answer(&app, &posted, &follow_up, done).await
 }
 
 async fn review(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let follow_up = seen(&app, &posted.signed, &id).await?;
-    let done = app.broker.review(follow_up.id, &posted.signed.person, posted.fields.get("note")).await;
+    let done = app
+        .broker
+        .review(follow_up.id, &posted.signed.person, posted.fields.get("note"))
+        .await;
     answer(&app, &posted, &follow_up, done).await
 }
 
@@ -367,14 +468,20 @@ async fn link(State(app): State<App>, Path((id, item)): Path<(String, String)>, 
     let follow_up = seen(&app, &posted.signed, &id).await?;
     let item: ItemId = item.parse().map_err(|_| Error::NotFound)?;
     let how = posted.fields.get("commit");
-    let done = app.broker.item_done(follow_up.id, item, &posted.signed.person, how).await;
+    let done = app
+        .broker
+        .item_done(follow_up.id, item, &posted.signed.person, how)
+        .await;
     answer(&app, &posted, &follow_up, done).await
 }
 
 async fn accept(State(app): State<App>, Path((id, item)): Path<(String, String)>, posted: Posted) -> Result {
     let follow_up = seen(&app, &posted.signed, &id).await?;
     let item: ItemId = item.parse().map_err(|_| Error::NotFound)?;
-    let done = app.broker.item_accepted(follow_up.id, item, &posted.signed.person).await;
+    let done = app
+        .broker
+        .item_accepted(follow_up.id, item, &posted.signed.person)
+        .await;
     answer(&app, &posted, &follow_up, done).await
 }
 
@@ -383,7 +490,11 @@ mod tests {
     use super::*;
 
     fn file(old: Option<&str>, new: Option<&str>) -> FileChange {
-        FileChange { path: "apps/web.yaml".into(), old: old.map(str::to_owned), new: new.map(str::to_owned) }
+        FileChange {
+            path: "apps/web.yaml".into(),
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -395,7 +506,14 @@ mod tests {
         assert_eq!(found.lines.last(), Some(&DiffLine::Skipped(16)));
         assert!(found.lines.contains(&DiffLine::Removed(Text::prose("line 20"))));
         assert!(found.lines.contains(&DiffLine::Added(Text::prose("line twenty"))));
-        assert_eq!(found.lines.iter().filter(|line| matches!(line, DiffLine::Same(_))).count(), 6);
+        assert_eq!(
+            found
+                .lines
+                .iter()
+                .filter(|line| matches!(line, DiffLine::Same(_)))
+                .count(),
+            6
+        );
     }
 
     #[test]

@@ -34,7 +34,11 @@ pub fn routes() -> Router<App> {
 pub(super) async fn seen(app: &App, signed: &Signed, id: &str) -> Result<Grant> {
     let id: GrantId = id.parse().map_err(|_| Error::NotFound)?;
     let grant = app.broker.grant(id).await?;
-    if may_see_grant(app.config(), &signed.person, &grant) { Ok(grant) } else { Err(Error::NotFound) }
+    if may_see_grant(app.config(), &signed.person, &grant) {
+        Ok(grant)
+    } else {
+        Err(Error::NotFound)
+    }
 }
 
 /// The parts of the page that are sent again live.
@@ -58,12 +62,20 @@ async fn show(
     let title = format!("{} on {}", grant.profile, grant.cluster);
     let shell = shell::shell(&app, &signed, title, Some(Place::Requests)).await?;
     let rows = app.broker.store.actions(grant.id).await?;
-    let Parts { headline, actions, mut side } = parts(&app, &signed, &shell, &grant, &rows, &asked).await?;
+    let Parts {
+        headline,
+        actions,
+        mut side,
+    } = parts(&app, &signed, &shell, &grant, &rows, &asked).await?;
     if signed.permit == Some(grant.id) {
         let words = "The next two minutes: one press of the button shows the key, once.";
-        side.notes.insert(0, Note::new(Look::Done, "You signed in again.", words));
+        side.notes
+            .insert(0, Note::new(Look::Done, "You signed in again.", words));
     }
-    let filter = EntryFilter { grant: Some(grant.id), ..EntryFilter::default() };
+    let filter = EntryFilter {
+        grant: Some(grant.id),
+        ..EntryFilter::default()
+    };
     let next = match grant.state {
         GrantState::Ended => None,
         GrantState::Ending => Some("proved dead".into()),
@@ -114,18 +126,24 @@ pub(super) async fn parts(
         self_heal: None,
         notes: notes(shell, grant),
     };
-    Ok(Parts { headline, actions: actions::table(shell, grant, rows, asked, linked), side })
+    Ok(Parts {
+        headline,
+        actions: actions::table(shell, grant, rows, asked, linked),
+        side,
+    })
 }
 
 async fn state(app: &App, shell: &Shell, grant: &Grant) -> Result<Shown> {
     let ending = grant.ending.as_ref();
     Ok(match grant.state {
         GrantState::Provisioning => Shown::Provisioning,
-        GrantState::Ready => Shown::Ready { lapses: shell.when(grant.shelf_until) },
+        GrantState::Ready => Shown::Ready {
+            lapses: shell.when(grant.shelf_until),
+        },
         GrantState::Issuing if grant.active_since.is_none() => Shown::Issuing,
-        GrantState::Issuing | GrantState::Active => {
-            Shown::Active { until: shell.when(grant.ends_at.unwrap_or(grant.shelf_until)) }
-        }
+        GrantState::Issuing | GrantState::Active => Shown::Active {
+            until: shell.when(grant.ends_at.unwrap_or(grant.shelf_until)),
+        },
         GrantState::Ending => Shown::Ending {
             since: shell.when(ending.map_or(shell.now, |ending| ending.since)),
             stuck: ending.filter(|ending| ending.stuck).map(|ending| {
@@ -135,7 +153,9 @@ async fn state(app: &App, shell: &Shell, grant: &Grant) -> Result<Shown> {
         },
         GrantState::Ended => Shown::Ended {
             at: shell.when(grant.ended_at.unwrap_or(shell.now)),
-            why: ending.map_or_else(String::new, |ending| ending.cause.words()).into(),
+            why: ending
+                .map_or_else(String::new, |ending| ending.cause.words())
+                .into(),
             // Only a key that existed can have been refused.
             refused_after: ending
                 .filter(|_| grant.was_revealed())
@@ -157,31 +177,50 @@ async fn state(app: &App, shell: &Shell, grant: &Grant) -> Result<Shown> {
 fn coverage(app: &App, shell: &Shell, grant: &Grant, rows: usize) -> (Badge, Words) {
     let here = super::pages::count(rows, "event of it is here", "events of it are here");
     let Some(cluster) = app.config().clusters.get(&grant.cluster) else {
-        return (Badge::new(Look::Late, "unknown"), "This cluster is not in the configuration any more.".into());
+        return (
+            Badge::new(Look::Late, "unknown"),
+            "This cluster is not in the configuration any more.".into(),
+        );
     };
     let delay = app
         .broker
         .audit_delay_ms(&grant.cluster)
-        .map(|ms| format!(", usually {}.{} s after they happen", ms / 1_000, ms % 1_000 / 100))
+        .map(|ms| {
+            format!(
+                ", usually {}.{} s after they happen",
+                ms / 1_000,
+                ms % 1_000 / 100
+            )
+        })
         .unwrap_or_default();
     match app.broker.audit_arrived_at(&grant.cluster) {
         Some(at) if shell.now - at < cluster.canary.alarm_after.delta() => {
-            let words = Words::say(format!("{here}. Audit events of {} arrive{delay}; the last came ", grant.cluster))
-                .at(shell.when(at))
-                .and(". Losses on the API server's side are not counted here.");
+            let words = Words::say(format!(
+                "{here}. Audit events of {} arrive{delay}; the last came ",
+                grant.cluster
+            ))
+            .at(shell.when(at))
+            .and(". Losses on the API server's side are not counted here.");
             (Badge::new(Look::Done, "alive"), words)
         }
         Some(at) => {
-            let words = Words::say(format!("{here}, but no audit event of {} has come since ", grant.cluster))
-                .at(shell.when(at))
-                .and(". What happens now may be missing until it speaks again.");
+            let words = Words::say(format!(
+                "{here}, but no audit event of {} has come since ",
+                grant.cluster
+            ))
+            .at(shell.when(at))
+            .and(". What happens now may be missing until it speaks again.");
             (Badge::new(Look::Late, "silent"), words)
         }
-        None if grant.state == GrantState::Ended => {
-            (Badge::new(Look::Info, "as recorded"), format!("{here}. This service has seen no audit event since it started.").into())
-        }
+        None if grant.state == GrantState::Ended => (
+            Badge::new(Look::Info, "as recorded"),
+            format!("{here}. This service has seen no audit event since it started.").into(),
+        ),
         None => {
-            let words = format!("{here}. This service has seen no audit event of {} since it started.", grant.cluster);
+            let words = format!(
+                "{here}. This service has seen no audit event of {} since it started.",
+                grant.cluster
+            );
             (Badge::new(Look::Wait, "not known yet"), words.into())
         }
     }
@@ -190,7 +229,11 @@ fn coverage(app: &App, shell: &Shell, grant: &Grant, rows: usize) -> (Badge, Wor
 fn notes(shell: &Shell, grant: &Grant) -> Vec<Note> {
     let mut notes = vec![];
     if let Some(ending) = &grant.ending {
-        if let Some(error) = ending.error.as_ref().filter(|_| grant.state == GrantState::Ending) {
+        if let Some(error) = ending
+            .error
+            .as_ref()
+            .filter(|_| grant.state == GrantState::Ending)
+        {
             let words = Words::say(Text::prose(super::error::sentence(error)).sentence())
                 .and(" It is tried again until it works.");
             notes.push(Note::new(Look::Late, "Taking it away fails.", words));
@@ -203,12 +246,23 @@ fn notes(shell: &Shell, grant: &Grant) -> Vec<Note> {
     if grant.first_change_at.is_none() && grant.state == GrantState::Active {
         notes.push(Note::new(Look::Info, "Nothing was changed yet.", ""));
     }
-    if let Some(expires) = grant.reveals.iter().filter(|r| r.over_at.is_none()).filter_map(|r| r.expires_at).next_back()
+    if let Some(expires) = grant
+        .reveals
+        .iter()
+        .filter(|r| r.over_at.is_none())
+        .filter_map(|r| r.expires_at)
+        .next_back()
         && grant.state == GrantState::Active
         && grant.ends_at.is_some_and(|ends| expires < ends)
     {
-        let words = Words::say("The API server gave this key until ").at(shell.when(expires)).and("; reveal a new one then.");
-        notes.push(Note::new(Look::Wait, "The key dies before the access does.", words));
+        let words = Words::say("The API server gave this key until ")
+            .at(shell.when(expires))
+            .and("; reveal a new one then.");
+        notes.push(Note::new(
+            Look::Wait,
+            "The key dies before the access does.",
+            words,
+        ));
     }
     notes
 }
@@ -234,7 +288,13 @@ fn facts(app: &App, grant: &Grant) -> Facts {
         facts = facts.with("Incident", incident(text));
     }
     facts
-        .with("Request", Words::default().link(Href::path(format!("/requests/{}", grant.request)), "as it was asked"))
+        .with(
+            "Request",
+            Words::default().link(
+                Href::path(format!("/requests/{}", grant.request)),
+                "as it was asked",
+            ),
+        )
         .with("Account", Words::default().code(&grant.account))
 }
 
@@ -242,24 +302,33 @@ fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
     let mine = grant.requester.same_person(&signed.person);
     let open = !matches!(grant.state, GrantState::Ending | GrantState::Ended);
     let may_end = open && app.broker.may_end(grant, &signed.person);
-    let left = grant.ends_at.map(|ends| ends - shell.now).filter(|left| *left > TimeDelta::minutes(1));
+    let left = grant
+        .ends_at
+        .map(|ends| ends - shell.now)
+        .filter(|left| *left > TimeDelta::minutes(1));
     let shorten = match left {
-        Some(left) if may_end && matches!(grant.state, GrantState::Active | GrantState::Issuing) => [60, 45, 30, 15, 10, 5, 1]
-            .into_iter()
-            .filter(|m| TimeDelta::minutes(*m) < left)
-            .map(|m| Choice::new(m.to_string(), lasting(TimeDelta::minutes(m)), m == 5))
-            .collect(),
+        Some(left) if may_end && matches!(grant.state, GrantState::Active | GrantState::Issuing) => {
+            [60, 45, 30, 15, 10, 5, 1]
+                .into_iter()
+                .filter(|m| TimeDelta::minutes(*m) < left)
+                .map(|m| Choice::new(m.to_string(), lasting(TimeDelta::minutes(m)), m == 5))
+                .collect()
+        }
         _ => vec![],
     };
     let extend = (mine && open).then(|| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("extends", &grant.id.to_string());
-        query.append_pair("team", &grant.team).append_pair("cluster", &grant.cluster);
+        query
+            .append_pair("team", &grant.team)
+            .append_pair("cluster", &grant.cluster);
         query.append_pair("profile", &grant.profile);
         for namespace in &grant.namespaces {
             query.append_pair("namespace", namespace);
         }
-        query.append_pair("minutes", &minutes_value(900)).append_pair("reason", &grant.reason);
+        query
+            .append_pair("minutes", &minutes_value(900))
+            .append_pair("reason", &grant.reason);
         if let Some(incident) = &grant.incident {
             query.append_pair("incident", incident);
         }
@@ -281,7 +350,9 @@ fn to(grant: &Grant) -> Response {
 async fn done(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
     if !grant.requester.same_person(&posted.signed.person) {
-        return Err(Error::Forbidden("Only whoever holds this access can say that they are done.".into()));
+        return Err(Error::Forbidden(
+            "Only whoever holds this access can say that they are done.".into(),
+        ));
     }
     app.broker.end_by(grant.id, &posted.signed.person, "").await?;
     Ok(to(&grant))
@@ -289,14 +360,19 @@ async fn done(State(app): State<App>, Path(id): Path<String>, posted: Posted) ->
 
 async fn end(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
-    app.broker.end_by(grant.id, &posted.signed.person, posted.fields.get("reason")).await?;
+    app.broker
+        .end_by(grant.id, &posted.signed.person, posted.fields.get("reason"))
+        .await?;
     Ok(to(&grant))
 }
 
 async fn shorten(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
-    let seconds = seconds_of(posted.fields.get("minutes")).ok_or_else(|| Error::Bad("choose what is left".into()))?;
+    let seconds =
+        seconds_of(posted.fields.get("minutes")).ok_or_else(|| Error::Bad("choose what is left".into()))?;
     let ends_at = app.broker.now() + TimeDelta::seconds(i64::from(seconds));
-    app.broker.shorten(grant.id, &posted.signed.person, ends_at).await?;
+    app.broker
+        .shorten(grant.id, &posted.signed.person, ends_at)
+        .await?;
     Ok(to(&grant))
 }

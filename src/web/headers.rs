@@ -33,19 +33,31 @@ impl Headers {
     fn of(provider: &str, https: bool) -> Result<Self, header::InvalidHeaderValue> {
         let fixed = |name, value| (name, HeaderValue::from_static(value));
         let mut all = vec![
-            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_str(&policy(provider))?),
+            (
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_str(&policy(provider))?,
+            ),
             fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             fixed(header::REFERRER_POLICY, "no-referrer"),
             fixed(header::CACHE_CONTROL, "no-store"),
-            fixed(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-            fixed(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+            fixed(
+                HeaderName::from_static("cross-origin-opener-policy"),
+                "same-origin",
+            ),
+            fixed(
+                HeaderName::from_static("cross-origin-resource-policy"),
+                "same-origin",
+            ),
             fixed(
                 HeaderName::from_static("permissions-policy"),
                 "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-write=(self)",
             ),
         ];
         if https {
-            all.push(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains"));
+            all.push(fixed(
+                header::STRICT_TRANSPORT_SECURITY,
+                "max-age=63072000; includeSubDomains",
+            ));
         }
         Ok(Self(all))
     }
@@ -80,7 +92,11 @@ mod tests {
         assert_eq!(named(&headers, "cache-control").unwrap(), "no-store");
         assert_eq!(named(&headers, "x-content-type-options").unwrap(), "nosniff");
         assert_eq!(named(&headers, "referrer-policy").unwrap(), "no-referrer");
-        assert!(named(&headers, "strict-transport-security").unwrap().starts_with("max-age=63072000"));
+        assert!(
+            named(&headers, "strict-transport-security")
+                .unwrap()
+                .starts_with("max-age=63072000")
+        );
     }
 
     #[test]

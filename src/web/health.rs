@@ -8,7 +8,9 @@ use axum::routing::get;
 
 /// The routes.
 pub fn routes() -> Router<App> {
-    Router::new().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(ready))
+    Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
 }
 
 /// Ready when the store answers: it only opens migrated, and without it nothing can be decided.

@@ -55,7 +55,14 @@ type Sender = mpsc::Sender<std::result::Result<Event, Infallible>>;
 
 /// Sends the pieces whenever the grant or its record changed; ends when its reader is gone, or when
 /// the page must be loaded anew.
-async fn tell(app: &App, signed: &Signed, id: GrantId, began: GrantState, asked: &Fields, send: &Sender) -> Result<()> {
+async fn tell(
+    app: &App,
+    signed: &Signed,
+    id: GrantId,
+    began: GrantState,
+    asked: &Fields,
+    send: &Sender,
+) -> Result<()> {
     // Subscribed before the first look: what changes in between is told again, never missed.
     let mut changed = app.broker.changed.subscribe();
     let mut known = None;
@@ -66,20 +73,32 @@ async fn tell(app: &App, signed: &Signed, id: GrantId, began: GrantState, asked:
         if known != Some(now) {
             known = Some(now);
             let surroundings = shell::bare(app, "", signed.tz);
-            let Parts { headline, actions, side } = parts(app, signed, &surroundings, &grant, &rows, asked).await?;
+            let Parts {
+                headline,
+                actions,
+                side,
+            } = parts(app, signed, &surroundings, &grant, &rows, asked).await?;
             for html in [headline.render()?, actions.render()?, side.render()?] {
-                if send.send(Ok(Event::default().data(html.replace('\r', "")))).await.is_err() {
+                if send
+                    .send(Ok(Event::default().data(html.replace('\r', ""))))
+                    .await
+                    .is_err()
+                {
                     return Ok(());
                 }
             }
         }
         if grant.state != began {
             // Other buttons now: the page as a whole is asked for again.
-            let _ = send.send(Ok(Event::default().event("reload").data("the state changed"))).await;
+            let _ = send
+                .send(Ok(Event::default().event("reload").data("the state changed")))
+                .await;
             return Ok(());
         }
         if grant.state == GrantState::Ended {
-            let _ = send.send(Ok(Event::default().event("end").data("it is over"))).await;
+            let _ = send
+                .send(Ok(Event::default().event("end").data("it is over")))
+                .await;
             return Ok(());
         }
         wait(&mut changed, id).await;
@@ -88,9 +107,15 @@ async fn tell(app: &App, signed: &Signed, id: GrantId, began: GrantState, asked:
 
 /// Audit events of the cluster arrive: the page says so, and says when they no longer do.
 fn is_audit_heard(app: &App, cluster: &str) -> bool {
-    let alarm_after = app.config().clusters.get(cluster).map(|cluster| cluster.canary.alarm_after.delta());
+    let alarm_after = app
+        .config()
+        .clusters
+        .get(cluster)
+        .map(|cluster| cluster.canary.alarm_after.delta());
     let arrived_at = app.broker.audit_arrived_at(cluster);
-    arrived_at.zip(alarm_after).is_some_and(|(at, after)| app.broker.now() - at < after)
+    arrived_at
+        .zip(alarm_after)
+        .is_some_and(|(at, after)| app.broker.now() - at < after)
 }
 
 async fn wait(changed: &mut broadcast::Receiver<Changed>, id: GrantId) {

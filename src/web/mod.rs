@@ -33,10 +33,10 @@ pub use serve::{ServeError, serve};
 pub use session::Signed;
 pub use state::App;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::Router;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -61,7 +61,10 @@ pub fn router(app: App) -> std::result::Result<Router, axum::http::header::Inval
         .merge(lists::routes())
         .fallback(|| async { Error::NotFound })
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::GATEWAY_TIMEOUT, FIRST_BYTE))
+        .layer(TimeoutLayer::with_status_code(
+            axum::http::StatusCode::GATEWAY_TIMEOUT,
+            FIRST_BYTE,
+        ))
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(from_fn_with_state(app.clone(), error::render))
         .layer(session::layer(&app));

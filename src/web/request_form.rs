@@ -56,7 +56,11 @@ pub async fn send(State(app): State<App>, posted: Posted) -> Result {
     let person = &posted.signed.person;
     let typed = typed(&app, &posted.signed, &posted.fields).await?;
     let incident = Some(typed.incident.clone());
-    let why = match app.broker.file(person, typed.question.clone(), incident, typed.extends).await {
+    let why = match app
+        .broker
+        .file(person, typed.question.clone(), incident, typed.extends)
+        .await
+    {
         Ok(request) => return Ok(Redirect::to(&format!("/requests/{}", request.id)).into_response()),
         Err(BrokerError::Refused(why)) => why,
         Err(error) => return Err(error.into()),
@@ -72,7 +76,11 @@ async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
     let config = app.config();
     let or_first = |name: &str, choices: Vec<String>| {
         let value = fields.get(name).to_owned();
-        if value.is_empty() { choices.into_iter().next().unwrap_or_default() } else { value }
+        if value.is_empty() {
+            choices.into_iter().next().unwrap_or_default()
+        } else {
+            value
+        }
     };
     let extends: Option<GrantId> = match fields.get("extends") {
         "" => None,
@@ -83,9 +91,16 @@ async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
     let usable = |own: &&crate::config::Profile| own.teams.is_empty() || own.teams.contains(&team);
     let profile = or_first(
         "profile",
-        config.profiles_on(&cluster).filter(usable).map(|profile| profile.name.clone()).collect(),
+        config
+            .profiles_on(&cluster)
+            .filter(usable)
+            .map(|profile| profile.name.clone())
+            .collect(),
     );
-    let offered = config.profiles.get(&profile).and_then(|profile| profile.durations.first());
+    let offered = config
+        .profiles
+        .get(&profile)
+        .and_then(|profile| profile.durations.first());
     let duration_s = match fields.get("minutes") {
         "" => offered.map_or(0, |duration| duration.seconds()),
         minutes => seconds_of(minutes).unwrap_or(0),
@@ -104,8 +119,20 @@ async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
         None => None,
     };
     let reason = fields.get("reason").to_owned();
-    let question = Question { team, cluster, namespaces, profile, duration_s, reason, extends_s };
-    Ok(Typed { question, incident: fields.get("incident").to_owned(), extends })
+    let question = Question {
+        team,
+        cluster,
+        namespaces,
+        profile,
+        duration_s,
+        reason,
+        extends_s,
+    };
+    Ok(Typed {
+        question,
+        incident: fields.get("incident").to_owned(),
+        extends,
+    })
 }
 
 async fn form_page(
@@ -118,13 +145,22 @@ async fn form_page(
     let shell = shell::shell(app, signed, "Break the glass", Some(Place::Requests)).await?;
     let shown = shown(app, &typed.question, preview);
     let config = app.config();
-    let Typed { question: asked, incident, extends } = typed;
+    let Typed {
+        question: asked,
+        incident,
+        extends,
+    } = typed;
     let profile = config.profiles.get(&asked.profile);
     let (chosen, others): (Vec<&String>, Vec<&String>) = preview
         .namespaces
         .iter()
         .filter(|name| profile.is_some_and(|profile| profile.allows_namespace(name)))
-        .filter(|name| config.clusters.get(&asked.cluster).is_some_and(|cluster| !cluster.protects(name)))
+        .filter(|name| {
+            config
+                .clusters
+                .get(&asked.cluster)
+                .is_some_and(|cluster| !cluster.protects(name))
+        })
         .partition(|name| asked.namespaces.contains(name));
     let namespaces = chosen
         .iter()
@@ -132,14 +168,24 @@ async fn form_page(
         .chain(others.iter().map(|name| Choice::new(*name, *name, false)))
         .collect::<Vec<_>>();
     let namespaces_missing = if preview.namespaces.is_empty() {
-        Some(format!("The namespaces of {} cannot be listed: its API server does not answer.", asked.cluster).into())
+        Some(
+            format!(
+                "The namespaces of {} cannot be listed: its API server does not answer.",
+                asked.cluster
+            )
+            .into(),
+        )
     } else if namespaces.is_empty() {
         Some(Words::say("This profile reaches no namespace there."))
     } else {
         None
     };
     let mut durations: Vec<u32> = profile.map_or_else(Vec::new, |profile| {
-        profile.durations.iter().map(|duration| duration.seconds()).collect()
+        profile
+            .durations
+            .iter()
+            .map(|duration| duration.seconds())
+            .collect()
     });
     if asked.duration_s > 0 && !durations.contains(&asked.duration_s) {
         durations.push(asked.duration_s);
@@ -158,30 +204,49 @@ async fn form_page(
         namespaces_missing,
         durations: durations
             .into_iter()
-            .map(|s| Choice::new(minutes_value(s), crate::broker::request::minutes(s), s == asked.duration_s))
+            .map(|s| {
+                Choice::new(
+                    minutes_value(s),
+                    crate::broker::request::minutes(s),
+                    s == asked.duration_s,
+                )
+            })
             .collect(),
         reason: asked.reason,
         incident,
         incident_required: false,
         errors,
     };
-    Ok(RequestFormPage { shell, form, preview: shown })
+    Ok(RequestFormPage {
+        shell,
+        form,
+        preview: shown,
+    })
 }
 
 fn choices<'a>(values: impl Iterator<Item = &'a String>, chosen: &str) -> Vec<Choice> {
-    values.map(|value| Choice::new(value, value, value == chosen)).collect()
+    values
+        .map(|value| Choice::new(value, value, value == chosen))
+        .collect()
 }
 
 /// What the policy would say, before the reason is typed too.
 fn shown(app: &App, question: &Question, preview: &Preview) -> Shown {
     let decision = &preview.decision;
     let typed_reason = !question.reason.trim().is_empty();
-    let refusals: Vec<_> =
-        decision.refusals.iter().filter(|refusal| typed_reason || refusal.field != "reason").collect();
-    let unknown = question.namespaces.is_empty() && refusals.iter().all(|refusal| refusal.field == "namespaces");
+    let refusals: Vec<_> = decision
+        .refusals
+        .iter()
+        .filter(|refusal| typed_reason || refusal.field != "reason")
+        .collect();
+    let unknown =
+        question.namespaces.is_empty() && refusals.iter().all(|refusal| refusal.field == "namespaces");
     let verdict = if unknown || question.cluster.is_empty() || question.profile.is_empty() {
         Verdict::Unknown
-    } else if refusals.iter().any(|refusal| refusal.why.starts_with("nobody could approve")) {
+    } else if refusals
+        .iter()
+        .any(|refusal| refusal.why.starts_with("nobody could approve"))
+    {
         Verdict::Nobody
     } else if !refusals.is_empty() {
         Verdict::Refused
@@ -189,16 +254,37 @@ fn shown(app: &App, question: &Question, preview: &Preview) -> Shown {
         Verdict::Needs {
             approvals: u8::try_from(decision.approvals_needed).unwrap_or(u8::MAX),
             from: decision.circles.join(", ").into(),
-            told_by: if app.config().notices.smtp.is_some() { "mail and the feed" } else { "the feed" }.into(),
+            told_by: if app.config().notices.smtp.is_some() {
+                "mail and the feed"
+            } else {
+                "the feed"
+            }
+            .into(),
         }
     };
-    let mut reasons: Vec<Reason> = if verdict == Verdict::Unknown { vec![] } else {
-        let refused = refusals.iter().map(|refusal| Reason { allows: false, words: say(&refusal.why) });
-        refused.chain(decision.remarks.iter().map(|remark| Reason { allows: false, words: say(remark) })).collect()
+    let mut reasons: Vec<Reason> = if verdict == Verdict::Unknown {
+        vec![]
+    } else {
+        let refused = refusals.iter().map(|refusal| Reason {
+            allows: false,
+            words: say(&refusal.why),
+        });
+        refused
+            .chain(decision.remarks.iter().map(|remark| Reason {
+                allows: false,
+                words: say(remark),
+            }))
+            .collect()
     };
     if refusals.is_empty() {
-        let words = format!("{} may use {} on {}.", question.team, question.profile, question.cluster);
-        reasons.push(Reason { allows: true, words: words.into() });
+        let words = format!(
+            "{} may use {} on {}.",
+            question.team, question.profile, question.cluster
+        );
+        reasons.push(Reason {
+            allows: true,
+            words: words.into(),
+        });
     }
     let by_mail = app.config().notices.smtp.is_some();
     Shown {
@@ -208,11 +294,18 @@ fn shown(app: &App, question: &Question, preview: &Preview) -> Shown {
             .iter()
             .map(|one| {
                 let told = by_mail && one.verified_email().is_some();
-                (person_ref(app, one), told.then(|| Badge::new(Look::Info, "told by mail")))
+                (
+                    person_ref(app, one),
+                    told.then(|| Badge::new(Look::Info, "told by mail")),
+                )
             })
             .collect(),
         reasons,
-        overlaps: preview.overlaps.iter().map(|words| Words::from(words.as_str())).collect(),
+        overlaps: preview
+            .overlaps
+            .iter()
+            .map(|words| Words::from(words.as_str()))
+            .collect(),
     }
 }
 
@@ -267,9 +360,16 @@ mod tests {
 
     #[test]
     fn each_refusal_stands_beside_its_field() {
-        let refusal = |field, why: &str| Refusal { field, why: why.to_owned() };
+        let refusal = |field, why: &str| Refusal {
+            field,
+            why: why.to_owned(),
+        };
         let found = errors(
-            &preview(vec![refusal("reason", "say why"), refusal("", "not you"), refusal("reason", "second")]),
+            &preview(vec![
+                refusal("reason", "say why"),
+                refusal("", "not you"),
+                refusal("reason", "second"),
+            ]),
             "say why",
         );
         assert_eq!(found.reason, Some(Text::prose("Say why.").sentence()));
@@ -279,6 +379,10 @@ mod tests {
 
     #[test]
     fn a_refusal_of_no_field_is_said_too() {
-        assert!(errors(&preview(vec![]), "an extension asks for the same access, longer").whole.is_some());
+        assert!(
+            errors(&preview(vec![]), "an extension asks for the same access, longer")
+                .whole
+                .is_some()
+        );
     }
 }

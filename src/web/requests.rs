@@ -55,7 +55,11 @@ pub fn minutes_value(seconds: u32) -> String {
 #[must_use]
 pub fn seconds_of(minutes: &str) -> Option<u32> {
     let seconds = (minutes.trim().parse::<f64>().ok()? * 60.0).round();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the range")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded by the range"
+    )]
     (1.0..=31_536_000.0).contains(&seconds).then_some(seconds as u32)
 }
 
@@ -63,19 +67,34 @@ pub fn seconds_of(minutes: &str) -> Option<u32> {
 async fn seen(app: &App, signed: &Signed, id: &str) -> Result<Request> {
     let id: RequestId = id.parse().map_err(|_| Error::NotFound)?;
     let request = app.broker.request_of(id).await?;
-    if may_see_request(app.config(), &signed.person, &request) { Ok(request) } else { Err(Error::NotFound) }
+    if may_see_request(app.config(), &signed.person, &request) {
+        Ok(request)
+    } else {
+        Err(Error::NotFound)
+    }
 }
 
 async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery) -> Result {
     let shell = shell::shell(&app, &signed, "Requests", Some(Place::Requests)).await?;
     let asked = Fields::parse(query.unwrap_or_default().as_bytes());
     let store = &app.broker.store;
-    let mut requests = store.requests(RequestFilter { limit: MANY, ..RequestFilter::default() }).await?;
+    let mut requests = store
+        .requests(RequestFilter {
+            limit: MANY,
+            ..RequestFilter::default()
+        })
+        .await?;
     requests.retain(|request| may_see_request(app.config(), &signed.person, request));
-    let grants = store.grants(GrantFilter { limit: MANY, ..GrantFilter::default() }).await?;
+    let grants = store
+        .grants(GrantFilter {
+            limit: MANY,
+            ..GrantFilter::default()
+        })
+        .await?;
     let grants: HashMap<RequestId, &Grant> = grants.iter().map(|grant| (grant.request, grant)).collect();
     let is_alive = |request: &Request| {
-        request.state_name() == "pending" || grants.get(&request.id).is_some_and(|grant| grant.state.is_live())
+        request.state_name() == "pending"
+            || grants.get(&request.id).is_some_and(|grant| grant.state.is_live())
     };
     let alive = requests.iter().filter(|request| is_alive(request)).count();
     let filters = filters(&requests, &asked);
@@ -89,7 +108,11 @@ async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery)
             _ => true,
         };
         let who = asked.get("who") != "me" || ask.requester.same_person(&signed.person);
-        state && who && fits("cluster", &ask.cluster) && fits("team", &ask.team) && fits("profile", &ask.profile)
+        state
+            && who
+            && fits("cluster", &ask.cluster)
+            && fits("team", &ask.team)
+            && fits("profile", &ask.profile)
     });
     let (pager, range) = pager(&asked, "/requests", requests.len());
     let mut table = Table::new(
@@ -116,23 +139,46 @@ async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery)
         table = table.row(look, cells);
     }
     let may_ask = has_role(app.config(), &signed.person, Role::Engineer);
-    page(&RequestsPage { shell, alive, may_ask, filters, table, pager })
+    page(&RequestsPage {
+        shell,
+        alive,
+        may_ask,
+        filters,
+        table,
+        pager,
+    })
 }
 
 fn filters(requests: &[Request], asked: &Fields) -> Vec<Filter> {
     let fixed = |name: &'static str, label: &'static str, values: &[(&str, &str)]| Filter {
         name,
         label,
-        choices: values.iter().map(|(v, l)| Choice::new(*v, *l, asked.get(name) == *v)).collect(),
+        choices: values
+            .iter()
+            .map(|(v, l)| Choice::new(*v, *l, asked.get(name) == *v))
+            .collect(),
     };
     let found = |name: &'static str, label: &'static str, of: fn(&Request) -> &String| {
         let values: BTreeSet<&String> = requests.iter().map(of).collect();
         let mut choices = vec![Choice::new("", "all", asked.get(name).is_empty())];
-        choices.extend(values.into_iter().map(|v| Choice::new(v, v, asked.get(name) == v)));
+        choices.extend(
+            values
+                .into_iter()
+                .map(|v| Choice::new(v, v, asked.get(name) == v)),
+        );
         Filter { name, label, choices }
     };
     vec![
-        fixed("state", "State", &[("", "all"), ("alive", "alive"), ("waiting", "waiting"), ("over", "over")]),
+        fixed(
+            "state",
+            "State",
+            &[
+                ("", "all"),
+                ("alive", "alive"),
+                ("waiting", "waiting"),
+                ("over", "over"),
+            ],
+        ),
         fixed("who", "Who", &[("", "everybody"), ("me", "me")]),
         found("team", "Team", |request| &request.ask.team),
         found("cluster", "Cluster", |request| &request.ask.cluster),
@@ -146,7 +192,11 @@ pub(super) fn pager(asked: &Fields, path: &str, total: usize) -> (Pager, std::op
     let at = asked.get("page").parse::<usize>().unwrap_or(1).clamp(1, last);
     let range = (at - 1) * PAGE..(at * PAGE).min(total);
     let to = |page: usize| Href::path(format!("{path}?{}", asked.with("page", &page.to_string())));
-    let shows = if total == 0 { String::new() } else { format!("{} to {} of {total}", range.start + 1, range.end) };
+    let shows = if total == 0 {
+        String::new()
+    } else {
+        format!("{} to {} of {total}", range.start + 1, range.end)
+    };
     let pager = Pager {
         shows: shows.into(),
         newer: (at > 1).then(|| to(at - 1)),
@@ -169,14 +219,21 @@ async fn request_page(
     error: Option<Text>,
 ) -> Result<RequestPage> {
     let person = &signed.person;
-    let place = if shell::waiting(app, person).await?.iter().any(|own| own.id == request.id) {
+    let place = if shell::waiting(app, person)
+        .await?
+        .iter()
+        .any(|own| own.id == request.id)
+    {
         Place::Approvals
     } else {
         Place::Requests
     };
     let title = format!("{} on {}", request.ask.profile, request.ask.cluster);
     let shell = shell::shell(app, signed, title, Some(place)).await?;
-    let filter = EntryFilter { request: Some(request.id), ..EntryFilter::default() };
+    let filter = EntryFilter {
+        request: Some(request.id),
+        ..EntryFilter::default()
+    };
     let next = (request.state_name() == "pending").then(|| Words::say("approved or denied"));
     let history = history(app, signed, &shell, filter, next).await?;
     let (may, may_not) = in_words(&request.ask.rules);
@@ -231,55 +288,94 @@ async fn state(app: &App, shell: &Shell, request: &Request) -> Result<Shown> {
             }
         }
         RequestState::Approved { approvals, at, grant } => Shown::Approved {
-            by: approvals.iter().map(|approval| person_ref(app, &approval.by)).collect(),
+            by: approvals
+                .iter()
+                .map(|approval| person_ref(app, &approval.by))
+                .collect(),
             at: shell.when(*at),
             lasts: TimeDelta::seconds(i64::from(
-                approvals.iter().map(|approval| approval.duration_s).min().unwrap_or(request.ask.duration_s),
+                approvals
+                    .iter()
+                    .map(|approval| approval.duration_s)
+                    .min()
+                    .unwrap_or(request.ask.duration_s),
             )),
             grant: Href::path(format!("/grants/{grant}")),
         },
-        RequestState::Denied { by, reason, at } => {
-            Shown::Denied { by: person_ref(app, by), at: shell.when(*at), reason: Text::prose(reason) }
-        }
+        RequestState::Denied { by, reason, at } => Shown::Denied {
+            by: person_ref(app, by),
+            at: shell.when(*at),
+            reason: Text::prose(reason),
+        },
         RequestState::Withdrawn { at } => Shown::Withdrawn { at: shell.when(*at) },
         RequestState::Lapsed { at } => Shown::Lapsed { at: shell.when(*at) },
     })
 }
 
 async fn debt(app: &App, team: &str) -> Result<Option<Words>> {
-    let filter =
-        FollowUpFilter { open: true, team: Some(team.to_owned()), limit: MANY, ..FollowUpFilter::default() };
+    let filter = FollowUpFilter {
+        open: true,
+        team: Some(team.to_owned()),
+        limit: MANY,
+        ..FollowUpFilter::default()
+    };
     let open = app.broker.store.follow_ups(filter).await?;
     if open.is_empty() {
         return Ok(None);
     }
     let late = open.iter().filter(|follow_up| follow_up.is_breached()).count();
-    let late = if late == 0 { "none late".to_owned() } else { format!("{late} late") };
-    Ok(Some(format!("{}, {late}", super::pages::count(open.len(), "debt open", "debts open")).into()))
+    let late = if late == 0 {
+        "none late".to_owned()
+    } else {
+        format!("{late} late")
+    };
+    Ok(Some(
+        format!(
+            "{}, {late}",
+            super::pages::count(open.len(), "debt open", "debts open")
+        )
+        .into(),
+    ))
 }
 
 fn policy(app: &App, request: &Request) -> Vec<Reason> {
     let ask = &request.ask;
-    let same = app.config().profiles.get(&ask.profile).is_some_and(|profile| profile.digest() == ask.profile_digest);
+    let same = app
+        .config()
+        .profiles
+        .get(&ask.profile)
+        .is_some_and(|profile| profile.digest() == ask.profile_digest);
     let mut reasons = vec![Reason {
         allows: true,
-        words: format!("{} asked as {}, which may use {} on {}", ask.requester.name, ask.team, ask.profile, ask.cluster)
-            .into(),
+        words: format!(
+            "{} asked as {}, which may use {} on {}",
+            ask.requester.name, ask.team, ask.profile, ask.cluster
+        )
+        .into(),
     }];
     reasons.push(Reason {
         allows: true,
         words: format!(
             "needs {}{}",
             super::pages::count(ask.approvals_needed as usize, "approval", "approvals"),
-            if ask.outside_needed > 0 { ", one from outside the team: it owes git a late clean-up" } else { "" }
+            if ask.outside_needed > 0 {
+                ", one from outside the team: it owes git a late clean-up"
+            } else {
+                ""
+            }
         )
         .into(),
     });
     if request.state_name() == "pending" {
-        let words = if same { "the profile is as it was when this was asked" } else {
+        let words = if same {
+            "the profile is as it was when this was asked"
+        } else {
             "the profile was changed after this was asked; a new request is needed"
         };
-        reasons.push(Reason { allows: same, words: words.into() });
+        reasons.push(Reason {
+            allows: same,
+            words: words.into(),
+        });
     }
     reasons
 }
@@ -295,7 +391,12 @@ async fn overlaps(app: &App, request: &Request) -> Result<Vec<Words>> {
     Ok(grants
         .iter()
         .filter(|grant| grant.request != request.id && grant.requester.same_person(&request.ask.requester))
-        .filter(|grant| grant.namespaces.iter().any(|own| request.ask.namespaces.contains(own)))
+        .filter(|grant| {
+            grant
+                .namespaces
+                .iter()
+                .any(|own| request.ask.namespaces.contains(own))
+        })
         .map(|grant| {
             Words::default()
                 .link(Href::path(format!("/grants/{}", grant.id)), &grant.profile)
@@ -317,7 +418,11 @@ fn decision(
         return Decision::None;
     }
     match app.broker.may_decide(request, &signed.person, shell.now) {
-        Ok(_) => Decision::Mine { durations: durations(app, request), typed, error },
+        Ok(_) => Decision::Mine {
+            durations: durations(app, request),
+            typed,
+            error,
+        },
         Err(why) => Decision::NotMine(super::error::sentence(&why.to_string()).into()),
     }
 }
@@ -335,8 +440,16 @@ fn durations(app: &App, request: &Request) -> Vec<Choice> {
     shorter.retain(|seconds| *seconds < asked && *seconds >= 60);
     shorter.sort_unstable_by(|a, b| b.cmp(a));
     shorter.dedup();
-    let mut choices = vec![Choice::new(minutes_value(asked), format!("{}, as asked", minutes(asked)), true)];
-    choices.extend(shorter.into_iter().map(|s| Choice::new(minutes_value(s), minutes(s), false)));
+    let mut choices = vec![Choice::new(
+        minutes_value(asked),
+        format!("{}, as asked", minutes(asked)),
+        true,
+    )];
+    choices.extend(
+        shorter
+            .into_iter()
+            .map(|s| Choice::new(minutes_value(s), minutes(s), false)),
+    );
     choices
 }
 
@@ -344,23 +457,43 @@ fn durations(app: &App, request: &Request) -> Vec<Choice> {
 async fn approve(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let Posted { signed, fields, .. } = posted;
     let request = seen(&app, &signed, &id).await?;
-    app.broker.may_decide(&request, &signed.person, app.broker.now())?;
+    app.broker
+        .may_decide(&request, &signed.person, app.broker.now())?;
     let hash = request.hash();
     if fields.get("hash") != hash {
-        return Err(Error::Conflict("the request has changed since it was shown; look at it again".into()));
+        return Err(Error::Conflict(
+            "the request has changed since it was shown; look at it again".into(),
+        ));
     }
     let duration_s = seconds_of(fields.get("minutes")).ok_or_else(|| Error::Bad("choose how long".into()))?;
     if duration_s > request.ask.duration_s || duration_s < 60 {
-        return Err(Error::Refused("an approver may shorten the time (to one minute at least), never lengthen it".into()));
+        return Err(Error::Refused(
+            "an approver may shorten the time (to one minute at least), never lengthen it".into(),
+        ));
     }
-    let profile = app.config().profiles.get(&request.ask.profile).ok_or(Error::NotFound)?;
+    let profile = app
+        .config()
+        .profiles
+        .get(&request.ask.profile)
+        .ok_or(Error::NotFound)?;
     let bytes: [u8; 32] = hex::decode(&hash)
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| Error::Internal("the hash of a request is no SHA-256".into()))?;
     let purpose = Purpose::approve(bytes, app.config().step_up_window(profile).seconds());
-    let action = Action::Approve { request: request.id, hash, duration_s };
-    step_up(&app, &signed, purpose, action, format!("/requests/{}", request.id)).await
+    let action = Action::Approve {
+        request: request.id,
+        hash,
+        duration_s,
+    };
+    step_up(
+        &app,
+        &signed,
+        purpose,
+        action,
+        format!("/requests/{}", request.id),
+    )
+    .await
 }
 
 async fn deny(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
@@ -392,24 +525,44 @@ async fn inbox(State(app): State<App>, signed: Signed) -> Result {
     }
     let shell = shell::shell(&app, &signed, "Approvals", Some(Place::Approvals)).await?;
     let now = app.broker.now();
-    let requests = app.broker.store.requests(RequestFilter { limit: MANY, ..RequestFilter::default() }).await?;
+    let requests = app
+        .broker
+        .store
+        .requests(RequestFilter {
+            limit: MANY,
+            ..RequestFilter::default()
+        })
+        .await?;
     let (mut waiting, mut not_mine): (Vec<Card>, Vec<Card>) = (vec![], vec![]);
-    let mut decided = Table::new("What you decided", &["Decision", "Request", "When"], "You have decided nothing yet.");
+    let mut decided = Table::new(
+        "What you decided",
+        &["Decision", "Request", "When"],
+        "You have decided nothing yet.",
+    );
     for request in requests.iter().rev() {
-        let for_them = config.profiles.get(&request.ask.profile).is_some_and(|p| is_approver(config, p, person));
+        let for_them = config
+            .profiles
+            .get(&request.ask.profile)
+            .is_some_and(|p| is_approver(config, p, person));
         if request.state_name() == "pending" && for_them {
             let mut card = request_card(&app, &shell, request);
             match app.broker.may_decide(request, person, now) {
                 Ok(_) => waiting.push(card),
                 Err(why) => {
-                    card.detail = card.detail.and(" · ").and(super::error::sentence(&why.to_string()));
+                    card.detail = card
+                        .detail
+                        .and(" · ")
+                        .and(super::error::sentence(&why.to_string()));
                     not_mine.push(card);
                 }
             }
         }
     }
     for request in &requests {
-        let said = request.approvals().iter().find(|approval| approval.by.same_person(person));
+        let said = request
+            .approvals()
+            .iter()
+            .find(|approval| approval.by.same_person(person));
         let (badge, at) = match (&request.state, said) {
             (_, Some(approval)) => (Badge::new(Look::Done, "approved"), approval.at),
             (RequestState::Denied { by, at, .. }, None) if by.same_person(person) => {
@@ -422,12 +575,20 @@ async fn inbox(State(app): State<App>, signed: Signed) -> Result {
         }
         let ask = &request.ask;
         let what = Words::default()
-            .link(Href::path(format!("/requests/{}", request.id)), format!("{} on {}", ask.profile, ask.cluster))
+            .link(
+                Href::path(format!("/requests/{}", request.id)),
+                format!("{} on {}", ask.profile, ask.cluster),
+            )
             .and(" for ")
             .person(person_ref(&app, &ask.requester));
         decided = decided.row(None, vec![badge.into(), what, shell.when(at).into()]);
     }
-    page(&ApprovalsPage { shell, waiting, not_mine, decided })
+    page(&ApprovalsPage {
+        shell,
+        waiting,
+        not_mine,
+        decided,
+    })
 }
 
 #[cfg(test)]

@@ -34,13 +34,21 @@ async fn reveal(State(app): State<App>, Path(id): Path<String>, posted: Posted) 
     let signed = posted.signed;
     let grant = seen(&app, &signed, &id).await?;
     if !grant.requester.same_person(&signed.person) {
-        return Err(Error::Forbidden("Only whoever asked for this access can see its key.".into()));
+        return Err(Error::Forbidden(
+            "Only whoever asked for this access can see its key.".into(),
+        ));
     }
     if !matches!(grant.state, GrantState::Ready | GrantState::Active) {
-        return Err(Error::Refused(format!("this access is {}; no key can be revealed now", grant.state.name())));
+        return Err(Error::Refused(format!(
+            "this access is {}; no key can be revealed now",
+            grant.state.name()
+        )));
     }
     let profile = app.config().profiles.get(&grant.profile).ok_or_else(|| {
-        Error::Refused(format!("profile {} is not in the configuration any more", grant.profile))
+        Error::Refused(format!(
+            "profile {} is not in the configuration any more",
+            grant.profile
+        ))
     })?;
     let window_s = app.config().step_up_window(profile).seconds();
     let fresh = if window_s == 0 {
@@ -49,7 +57,10 @@ async fn reveal(State(app): State<App>, Path(id): Path<String>, posted: Posted) 
         freshness::still_fresh(signed.auth_time, window_s, app.broker.now())
     };
     if !fresh {
-        let action = Action::Reveal { grant: grant.id, once: window_s == 0 };
+        let action = Action::Reveal {
+            grant: grant.id,
+            once: window_s == 0,
+        };
         let back = format!("/grants/{}", grant.id);
         return step_up(&app, &signed, Purpose::StepUp { window_s }, action, back).await;
     }
@@ -81,7 +92,11 @@ fn stream(app: App, shell: Shell, grant: Grant, person: Person) -> Response {
 async fn run(app: &App, shell: Shell, grant: Grant, person: &Person, send: &Sender) -> Result<()> {
     let began = Instant::now();
     let page = Href::path(format!("/grants/{}", grant.id));
-    let bound_seconds = app.config().clusters.get(&grant.cluster).map_or(45, |cluster| cluster.audit_wait.seconds());
+    let bound_seconds = app
+        .config()
+        .clusters
+        .get(&grant.cluster)
+        .map_or(45, |cluster| cluster.audit_wait.seconds());
     let usual_seconds = app
         .broker
         .audit_delay_ms(&grant.cluster)
@@ -123,7 +138,12 @@ async fn run(app: &App, shell: Shell, grant: Grant, person: &Person, send: &Send
         Err(error) => {
             let failed = {
                 let can_retry = !matches!(error, BrokerError::NotFound(_));
-                RevealFailed { shell, grant: page, reason: why(error), can_retry }
+                RevealFailed {
+                    shell,
+                    grant: page,
+                    reason: why(error),
+                    can_retry,
+                }
             };
             say(send, failed.render()?).await
         }
@@ -140,21 +160,37 @@ async fn say(send: &Sender, html: String) -> bool {
 
 fn step_row(step: &Step, began: Instant) -> RevealStep {
     let (look, words) = match step {
-        Step::Issuing => (Look::Wait, "A Secret of its own is made, and a key issued that dies with it.".to_owned()),
-        Step::Using => (Look::Wait, "The key is issued. It is used once, to compare its rights with what was approved.".into()),
+        Step::Issuing => (
+            Look::Wait,
+            "A Secret of its own is made, and a key issued that dies with it.".to_owned(),
+        ),
+        Step::Using => (
+            Look::Wait,
+            "The key is issued. It is used once, to compare its rights with what was approved.".into(),
+        ),
         Step::Waiting { at_most_s, usual_ms } => {
-            let usual = usual_ms.map(|ms| format!(", usually {}.{} s", ms / 1_000, ms % 1_000 / 100)).unwrap_or_default();
+            let usual = usual_ms
+                .map(|ms| format!(", usually {}.{} s", ms / 1_000, ms % 1_000 / 100))
+                .unwrap_or_default();
             let words = "Its rights are what was approved. Waiting until the API server's own record shows the issuance and the first use";
             (Look::Wait, format!("{words}{usual}, {at_most_s} s at most."))
         }
         Step::Seen => (Look::Done, "Both came back: what this key does is seen.".into()),
     };
     let after_seconds = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
-    RevealStep { look, words: words.into(), after_seconds }
+    RevealStep {
+        look,
+        words: words.into(),
+        after_seconds,
+    }
 }
 
 fn tail(shell: Shell, page: Href, shown: Shown) -> RevealTail {
-    let Shown { kubeconfig, grant, expires_at } = shown;
+    let Shown {
+        kubeconfig,
+        grant,
+        expires_at,
+    } = shown;
     let ends = grant.ends_at.unwrap_or(expires_at);
     let shorter = (expires_at < ends).then(|| {
         Words::say("The API server gave less than the access lasts, which ends ")

@@ -80,7 +80,10 @@ pub async fn serve(
         let keys = rustls_of(&tls.cert_file, &tls.key_file).await?;
         let watch = tokio::spawn(reload(keys.clone(), tls.cert_file.clone(), tls.key_file.clone()));
         tracing::info!(%at, "listening, encrypted");
-        let served = axum_server::bind_rustls(at, keys).handle(handle).serve(service).await;
+        let served = axum_server::bind_rustls(at, keys)
+            .handle(handle)
+            .serve(service)
+            .await;
         watch.abort();
         served
     } else {
@@ -94,11 +97,13 @@ pub async fn serve(
 async fn rustls_of(cert: &Path, key: &Path) -> Result<RustlsConfig, ServeError> {
     // The same cryptography as everywhere else here; a second call finds it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    RustlsConfig::from_pem_file(cert, key).await.map_err(|source| ServeError::Certificate {
-        cert: cert.to_owned(),
-        key: key.to_owned(),
-        source,
-    })
+    RustlsConfig::from_pem_file(cert, key)
+        .await
+        .map_err(|source| ServeError::Certificate {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            source,
+        })
 }
 
 /// Reads the files again when they changed; half-written ones are tried again and the old ones stay.
@@ -115,7 +120,9 @@ async fn reload(keys: RustlsConfig, cert: PathBuf, key: PathBuf) {
                 known = now;
                 tracing::info!(cert = %cert.display(), "the certificate was read again");
             }
-            Err(error) => tracing::error!(cert = %cert.display(), %error, "the new certificate cannot be used; the old one stays"),
+            Err(error) => {
+                tracing::error!(cert = %cert.display(), %error, "the new certificate cannot be used; the old one stays")
+            }
         }
     }
 }
@@ -150,7 +157,9 @@ impl Guard {
             .collect();
         let mut nearest = peer;
         for hop in told.into_iter().rev() {
-            let Ok(ip) = hop.trim().parse::<IpAddr>() else { break };
+            let Ok(ip) = hop.trim().parse::<IpAddr>() else {
+                break;
+            };
             nearest = ip.to_canonical();
             if !self.trusts(nearest) {
                 break;
@@ -164,7 +173,9 @@ impl Guard {
         if !self.only_proxies || matches!(path, "/healthz" | "/readyz") {
             return true;
         }
-        let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        let proto = headers
+            .get("x-forwarded-proto")
+            .and_then(|value| value.to_str().ok());
         self.trusts(peer) && proto.is_none_or(|proto| proto.eq_ignore_ascii_case("https"))
     }
 }
@@ -190,7 +201,10 @@ mod tests {
     use super::*;
 
     fn guard(networks: &[&str], only_proxies: bool) -> Guard {
-        Guard { trusted: networks.iter().map(|n| n.parse().unwrap()).collect(), only_proxies }
+        Guard {
+            trusted: networks.iter().map(|n| n.parse().unwrap()).collect(),
+            only_proxies,
+        }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -218,7 +232,10 @@ mod tests {
         let guard = guard(&["10.0.0.0/8"], false);
         let says = forwarded(&[("x-forwarded-for", "127.0.0.1, 203.0.113.7, 10.2.2.2")]);
         assert_eq!(guard.client(ip("10.1.1.1"), &says), ip("203.0.113.7"));
-        let twice = forwarded(&[("x-forwarded-for", "127.0.0.1"), ("x-forwarded-for", "203.0.113.7")]);
+        let twice = forwarded(&[
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-for", "203.0.113.7"),
+        ]);
         assert_eq!(guard.client(ip("10.1.1.1"), &twice), ip("203.0.113.7"));
         let junk = forwarded(&[("x-forwarded-for", "203.0.113.7, unknown")]);
         assert_eq!(guard.client(ip("10.1.1.1"), &junk), ip("10.1.1.1"));

@@ -62,7 +62,9 @@ impl Login {
 
     /// Whether one reveal of `grant` was stepped up for; used up by asking.
     pub fn take_permit(&mut self, grant: GrantId, now: Time) -> bool {
-        self.permit.take().is_some_and(|(own, until)| own == grant && now < until)
+        self.permit
+            .take()
+            .is_some_and(|(own, until)| own == grant && now < until)
     }
 
     fn is_over(&self, idle: TimeDelta, absolute: TimeDelta, now: Time) -> bool {
@@ -72,7 +74,9 @@ impl Login {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("subject", &self.person.subject).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("subject", &self.person.subject)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +114,9 @@ pub fn layer(app: &App) -> SessionManagerLayer<Sessions> {
         .with_http_only(true)
         .with_same_site(SameSite::Lax)
         .with_secure(https)
-        .with_expiry(Expiry::OnInactivity(tower_sessions::cookie::time::Duration::seconds(idle)))
+        .with_expiry(Expiry::OnInactivity(
+            tower_sessions::cookie::time::Duration::seconds(idle),
+        ))
 }
 
 /// The sign-in of a session, unless there is none or its time is over.
@@ -118,7 +124,9 @@ pub fn layer(app: &App) -> SessionManagerLayer<Sessions> {
 /// # Errors
 /// The session cannot be read.
 pub async fn login(app: &App, session: &Session) -> Result<Option<Login>> {
-    let Some(mut login) = session.get::<Login>(LOGIN).await? else { return Ok(None) };
+    let Some(mut login) = session.get::<Login>(LOGIN).await? else {
+        return Ok(None);
+    };
     let limits = &app.config().sign_in.session;
     let now = app.broker.now();
     if login.is_over(limits.idle.delta(), limits.absolute.delta(), now) {
@@ -146,7 +154,9 @@ pub async fn keep(session: &Session, login: &Login) -> Result<()> {
 /// # Errors
 /// The session cannot be read or kept.
 pub async fn take_permit(app: &App, session: &Session, grant: GrantId) -> Result<bool> {
-    let Some(mut login) = session.get::<Login>(LOGIN).await? else { return Ok(false) };
+    let Some(mut login) = session.get::<Login>(LOGIN).await? else {
+        return Ok(false);
+    };
     let taken = login.take_permit(grant, app.broker.now());
     session.insert(LOGIN, &login).await?;
     session.save().await?;
@@ -165,7 +175,10 @@ pub async fn signed(app: &App, session: Session, tz: Tz) -> Result<Option<Signed
         auth_time: login.auth_time,
         tz,
         session,
-        permit: login.permit.filter(|(_, until)| now < *until).map(|(grant, _)| grant),
+        permit: login
+            .permit
+            .filter(|(_, until)| now < *until)
+            .map(|(grant, _)| grant),
     }))
 }
 
@@ -179,7 +192,11 @@ pub fn zone_of(headers: &HeaderMap) -> Tz {
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().strip_prefix("tz="))
         .find_map(|name| {
-            percent_encoding::percent_decode_str(name.trim_matches('"')).decode_utf8().ok()?.parse().ok()
+            percent_encoding::percent_decode_str(name.trim_matches('"'))
+                .decode_utf8()
+                .ok()?
+                .parse()
+                .ok()
         })
         .unwrap_or(Tz::UTC)
 }
@@ -207,14 +224,22 @@ impl FromRequestParts<App> for Signed {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> std::result::Result<Self, Response> {
         let tz = zone_of(&parts.headers);
-        let session = Session::from_request_parts(parts, app).await.map_err(|(_, why)| {
-            Error::Internal(format!("no session layer on this route: {why}")).into_response()
-        })?;
-        if let Some(signed) = signed(app, session, tz).await.map_err(IntoResponse::into_response)? {
+        let session = Session::from_request_parts(parts, app)
+            .await
+            .map_err(|(_, why)| {
+                Error::Internal(format!("no session layer on this route: {why}")).into_response()
+            })?;
+        if let Some(signed) = signed(app, session, tz)
+            .await
+            .map_err(IntoResponse::into_response)?
+        {
             return Ok(signed);
         }
         let is_page = parts.method == Method::GET
-            && parts.headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
+            && parts
+                .headers
+                .get("sec-fetch-mode")
+                .is_none_or(|mode| mode == "navigate")
             && parts
                 .headers
                 .get(header::ACCEPT)
@@ -231,7 +256,11 @@ impl FromRequestParts<App> for Signed {
 /// The name people read beside "signed in as".
 #[must_use]
 pub fn display(person: &Person) -> Text {
-    if person.name.trim().is_empty() { Text::from(&person.person_claim) } else { Text::from(&person.name) }
+    if person.name.trim().is_empty() {
+        Text::from(&person.person_claim)
+    } else {
+        Text::from(&person.name)
+    }
 }
 
 #[cfg(test)]
@@ -264,7 +293,10 @@ mod tests {
         assert!(login.is_over(idle, absolute, at(30 * 60)));
         login.seen = at(12 * 3600 - 1);
         assert!(!login.is_over(idle, absolute, at(12 * 3600 - 1)));
-        assert!(login.is_over(idle, absolute, at(12 * 3600)), "used all the time, and still over");
+        assert!(
+            login.is_over(idle, absolute, at(12 * 3600)),
+            "used all the time, and still over"
+        );
     }
 
     #[test]
@@ -284,18 +316,33 @@ mod tests {
             assert_eq!(own_path(ours), ours);
         }
         for theirs in [
-            "//evil.test", "https://evil.test", "/\\evil.test", "\\/evil.test", "evil.test", "", "/a\r\nSet-Cookie: x",
-            "/a\tb", "javascript:alert(1)", "/sign-out", "/sign-in?to=/sign-in",
+            "//evil.test",
+            "https://evil.test",
+            "/\\evil.test",
+            "\\/evil.test",
+            "evil.test",
+            "",
+            "/a\r\nSet-Cookie: x",
+            "/a\tb",
+            "javascript:alert(1)",
+            "/sign-out",
+            "/sign-in?to=/sign-in",
         ] {
             assert_eq!(own_path(theirs), "/", "{theirs:?}");
         }
-        assert_eq!(sign_in_path("/grants/1?show=all&x=%2F"), "/sign-in?to=%2Fgrants%2F1%3Fshow%3Dall%26x%3D%252F");
+        assert_eq!(
+            sign_in_path("/grants/1?show=all&x=%2F"),
+            "/sign-in?to=%2Fgrants%2F1%3Fshow%3Dall%26x%3D%252F"
+        );
     }
 
     #[test]
     fn an_encrypted_session_cookie_cannot_be_set_by_a_neighbour() {
         assert!(cookie_name(true).starts_with("__Host-"));
-        assert!(!cookie_name(false).starts_with("__"), "browsers drop such a cookie without encryption");
+        assert!(
+            !cookie_name(false).starts_with("__"),
+            "browsers drop such a cookie without encryption"
+        );
     }
 
     #[test]
@@ -305,7 +352,10 @@ mod tests {
             headers.insert(header::COOKIE, cookie.parse().unwrap());
             headers
         };
-        assert_eq!(zone_of(&headers("breakglass=x; tz=Europe/Berlin")), Tz::Europe__Berlin);
+        assert_eq!(
+            zone_of(&headers("breakglass=x; tz=Europe/Berlin")),
+            Tz::Europe__Berlin
+        );
         assert_eq!(zone_of(&headers("tz=Europe%2FBerlin")), Tz::Europe__Berlin);
         assert_eq!(zone_of(&headers("tz=<script>")), Tz::UTC);
         assert_eq!(zone_of(&HeaderMap::new()), Tz::UTC);

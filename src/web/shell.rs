@@ -1,9 +1,9 @@
 //! What stands around every page, and who may see what.
 
+use super::App;
 use super::error::Result;
 use super::pages::{Alarm, Href, LiveBar, LivePhase, PersonRef, Place, Shell, Text, Words};
 use super::session::{Signed, display};
-use super::App;
 use crate::config::Config;
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::person::Person;
@@ -30,7 +30,10 @@ pub fn may_open(config: &Config, person: &Person, place: Place) -> bool {
         Place::Start | Place::Requests | Place::Clusters | Place::Policy | Place::Sla => true,
         Place::Approvals => {
             has_role(config, person, Role::Approver)
-                || config.profiles.values().any(|profile| is_approver(config, profile, person))
+                || config
+                    .profiles
+                    .values()
+                    .any(|profile| is_approver(config, profile, person))
         }
         Place::Feed | Place::Ledger => sees_all(config, person),
     }
@@ -42,7 +45,10 @@ pub fn may_see(config: &Config, person: &Person, team: &str, profile: &str, requ
     sees_all(config, person)
         || requester.same_person(person)
         || teams_of(config, person).iter().any(|own| own == team)
-        || config.profiles.get(profile).is_some_and(|profile| is_approver(config, profile, person))
+        || config
+            .profiles
+            .get(profile)
+            .is_some_and(|profile| is_approver(config, profile, person))
 }
 
 /// [`may_see`] of a request.
@@ -50,29 +56,51 @@ pub fn may_see(config: &Config, person: &Person, team: &str, profile: &str, requ
 pub fn may_see_request(config: &Config, person: &Person, request: &Request) -> bool {
     let ask = &request.ask;
     may_see(config, person, &ask.team, &ask.profile, &ask.requester)
-        || request.approvals().iter().any(|approval| approval.by.same_person(person))
+        || request
+            .approvals()
+            .iter()
+            .any(|approval| approval.by.same_person(person))
 }
 
 /// [`may_see`] of a grant.
 #[must_use]
 pub fn may_see_grant(config: &Config, person: &Person, grant: &Grant) -> bool {
     may_see(config, person, &grant.team, &grant.profile, &grant.requester)
-        || grant.approvers.iter().any(|approver| approver.same_person(person))
+        || grant
+            .approvers
+            .iter()
+            .any(|approver| approver.same_person(person))
 }
 
 /// A person as pages show them: the name, and the claim behind it. Never the address.
 #[must_use]
 pub fn person_ref(app: &App, person: &Person) -> PersonRef {
-    PersonRef::new(display(person), format!("{} {}", app.config().sign_in.person_claim, person.person_claim))
+    PersonRef::new(
+        display(person),
+        format!("{} {}", app.config().sign_in.person_claim, person.person_claim),
+    )
 }
 
 /// What stands around a page of somebody signed in.
 ///
 /// # Errors
 /// The store's.
-pub async fn shell(app: &App, signed: &Signed, title: impl Into<Text>, place: Option<Place>) -> Result<Shell> {
+pub async fn shell(
+    app: &App,
+    signed: &Signed,
+    title: impl Into<Text>,
+    place: Option<Place>,
+) -> Result<Shell> {
     let (config, person) = (app.config(), &signed.person);
-    let live = app.broker.store.grants(GrantFilter { live: true, limit: MANY, ..GrantFilter::default() }).await?;
+    let live = app
+        .broker
+        .store
+        .grants(GrantFilter {
+            live: true,
+            limit: MANY,
+            ..GrantFilter::default()
+        })
+        .await?;
     let mut shell = bare(app, title, signed.tz);
     shell.place = place;
     for grant in &live {
@@ -94,7 +122,10 @@ pub async fn shell(app: &App, signed: &Signed, title: impl Into<Text>, place: Op
                     .person(person_ref(app, &grant.requester))
                     .and(format!(" on {} cannot be taken away.", grant.cluster))
             } else {
-                Words::say(format!("An access on {} cannot be taken away; compliance was told.", grant.cluster))
+                Words::say(format!(
+                    "An access on {} cannot be taken away; compliance was told.",
+                    grant.cluster
+                ))
             };
             shell.alarms.push(Alarm {
                 words,
@@ -107,7 +138,10 @@ pub async fn shell(app: &App, signed: &Signed, title: impl Into<Text>, place: Op
         name: display(person),
         team: teams_of(config, person).join(", ").into(),
         csrf: signed.csrf.clone(),
-        places: Place::ALL.into_iter().filter(|place| may_open(config, person, *place)).collect(),
+        places: Place::ALL
+            .into_iter()
+            .filter(|place| may_open(config, person, *place))
+            .collect(),
         waiting: waiting(app, person).await?.len(),
     });
     Ok(shell)
@@ -118,7 +152,11 @@ pub async fn shell(app: &App, signed: &Signed, title: impl Into<Text>, place: Op
 /// # Errors
 /// The store's.
 pub async fn waiting(app: &App, person: &Person) -> Result<Vec<Request>> {
-    let filter = RequestFilter { state: Some("pending"), limit: MANY, ..RequestFilter::default() };
+    let filter = RequestFilter {
+        state: Some("pending"),
+        limit: MANY,
+        ..RequestFilter::default()
+    };
     let now = app.broker.now();
     let mut found = app.broker.store.requests(filter).await?;
     found.retain(|request| app.broker.may_decide(request, person, now).is_ok());
@@ -143,7 +181,11 @@ pub fn bare(app: &App, title: impl Into<Text>, tz: Tz) -> Shell {
 /// Namespaces as one phrase.
 #[must_use]
 pub fn places(namespaces: &[String]) -> String {
-    if namespaces.is_empty() { "the whole cluster".to_owned() } else { namespaces.join(", ") }
+    if namespaces.is_empty() {
+        "the whole cluster".to_owned()
+    } else {
+        namespaces.join(", ")
+    }
 }
 
 fn phase(shell: &Shell, grant: &Grant) -> Option<LivePhase> {

@@ -13,8 +13,8 @@ use super::session::{self, Login, Signed, own_path, sign_in_path, zone_of};
 use super::trace::RequestId;
 use super::{App, Error, page, shell};
 use crate::broker::approve::Approving;
-use crate::domain::policy::{Role, has_role, teams_of};
 use crate::domain::person::Person;
+use crate::domain::policy::{Role, has_role, teams_of};
 use crate::domain::request::ApprovalProof;
 use crate::identity::{Asking, CallbackParams, Flow, Purpose, Refusal, SignedIn};
 use crate::ids::{GrantId, RequestId as AccessRequestId};
@@ -91,7 +91,11 @@ async fn begin(
     Query(Begin { to }): Query<Begin>,
 ) -> Result {
     let person = session::login(&app, &session).await?.map(|login| login.person);
-    let asking = Asking { purpose: Purpose::SignIn, return_to: own_path(&to).to_owned(), person };
+    let asking = Asking {
+        purpose: Purpose::SignIn,
+        return_to: own_path(&to).to_owned(),
+        person,
+    };
     match start(&app, &session, asking, None).await? {
         Ok(to) => Ok(Redirect::to(to.as_str()).into_response()),
         Err(refusal) => refused(&app, &headers, &id, &to, &refusal),
@@ -110,7 +114,10 @@ async fn start(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let mut flows: Vec<Pending> = session.get(FLOWS).await?.unwrap_or_default();
-    flows.push(Pending { flow: begun.flow, action });
+    flows.push(Pending {
+        flow: begun.flow,
+        action,
+    });
     let surplus = flows.len().saturating_sub(MOST_FLOWS);
     flows.drain(..surplus);
     session.insert(FLOWS, &flows).await?;
@@ -122,19 +129,37 @@ async fn start(
 ///
 /// # Errors
 /// The provider cannot be reached, or the session cannot be kept.
-pub async fn step_up(app: &App, signed: &Signed, purpose: Purpose, action: Action, return_to: String) -> Result {
+pub async fn step_up(
+    app: &App,
+    signed: &Signed,
+    purpose: Purpose,
+    action: Action,
+    return_to: String,
+) -> Result {
     let (what, hash) = match &action {
         Action::Approve { hash, .. } => ("approve this request", Some(Text::from(hash))),
         Action::Reveal { .. } => ("reveal the key", None),
     };
-    let asking = Asking { purpose, return_to, person: Some(signed.person.clone()) };
-    let to = start(app, &signed.session, asking, Some(action)).await?.map_err(|refusal| Error::Unavailable {
-        what: refusal.to_string(),
-        detail: refusal.kind().to_owned(),
-    })?;
-    let to = Href::new(to.as_str()).ok_or_else(|| Error::Internal("the provider's address is no address".into()))?;
+    let asking = Asking {
+        purpose,
+        return_to,
+        person: Some(signed.person.clone()),
+    };
+    let to = start(app, &signed.session, asking, Some(action))
+        .await?
+        .map_err(|refusal| Error::Unavailable {
+            what: refusal.to_string(),
+            detail: refusal.kind().to_owned(),
+        })?;
+    let to = Href::new(to.as_str())
+        .ok_or_else(|| Error::Internal("the provider's address is no address".into()))?;
     let shell = shell::shell(app, signed, "Sign in again", None).await?;
-    page(&StepUpPage { shell, to, purpose: what.into(), hash })
+    page(&StepUpPage {
+        shell,
+        to,
+        purpose: what.into(),
+        hash,
+    })
 }
 
 async fn callback(
@@ -145,7 +170,9 @@ async fn callback(
     Query(params): Query<CallbackParams>,
 ) -> Result {
     let mut flows: Vec<Pending> = session.get(FLOWS).await?.unwrap_or_default();
-    let found = flows.iter().position(|pending| params.state.as_deref() == Some(pending.flow.state.as_str()));
+    let found = flows
+        .iter()
+        .position(|pending| params.state.as_deref() == Some(pending.flow.state.as_str()));
     let Some(found) = found else {
         // Anybody can send anybody here: it is logged, and no entry of the ledger.
         tracing::info!(request = %id.0, "an answer of the provider belongs to no round trip of this browser");
@@ -160,12 +187,24 @@ async fn callback(
             finish(&app, &session, &flow, action, signed_in).await
         }
         Ok(signed_in) => {
-            let words = format!("{} is in none of the groups that this service knows", signed_in.person.name);
+            let words = format!(
+                "{} is in none of the groups that this service knows",
+                signed_in.person.name
+            );
             app.broker.sign_in_refused("no_role", &words).await?;
-            refusal_page(&app, &headers, &id, &flow.return_to, SignInRefusal::NoRole, StatusCode::FORBIDDEN)
+            refusal_page(
+                &app,
+                &headers,
+                &id,
+                &flow.return_to,
+                SignInRefusal::NoRole,
+                StatusCode::FORBIDDEN,
+            )
         }
         Err(refusal) => {
-            app.broker.sign_in_refused(refusal.kind(), &refusal.to_string()).await?;
+            app.broker
+                .sign_in_refused(refusal.kind(), &refusal.to_string())
+                .await?;
             refused(&app, &headers, &id, &flow.return_to, &refusal)
         }
     }
@@ -186,11 +225,16 @@ async fn finish(
         Some(login) if login.person.issuer == person.issuer && login.person.subject == person.subject => {
             let csrf = login.csrf;
             let renewed = Login::new(person.clone(), auth_time, signed_in.id_token_raw.clone(), now);
-            Login { csrf, since: login.since, ..renewed }
+            Login {
+                csrf,
+                since: login.since,
+                ..renewed
+            }
         }
         Some(_) | None if action.is_some() => {
             return Err(Error::Refused(
-                "your session ended while you signed in again; nothing was done. Sign in and try again".into(),
+                "your session ended while you signed in again; nothing was done. Sign in and try again"
+                    .into(),
             ));
         }
         Some(_) | None => Login::new(person.clone(), auth_time, signed_in.id_token_raw.clone(), now),
@@ -208,7 +252,12 @@ async fn finish(
     }
     session::keep(session, &login).await?;
     let back = own_path(&flow.return_to).to_owned();
-    if let Some(Action::Approve { request, hash, duration_s }) = action {
+    if let Some(Action::Approve {
+        request,
+        hash,
+        duration_s,
+    }) = action
+    {
         let approving = Approving {
             by: person,
             duration_s,
@@ -226,7 +275,9 @@ async fn finish(
 
 fn proof(app: &App, flow: &Flow, signed_in: SignedIn) -> Result<ApprovalProof> {
     let Purpose::Approve { salt, .. } = &flow.purpose else {
-        return Err(Error::Internal("an approval came back from a round trip of another purpose".into()));
+        return Err(Error::Internal(
+            "an approval came back from a round trip of another purpose".into(),
+        ));
     };
     Ok(ApprovalProof {
         issuer: signed_in.person.issuer,
@@ -241,9 +292,14 @@ fn proof(app: &App, flow: &Flow, signed_in: SignedIn) -> Result<ApprovalProof> {
 fn is_known(app: &App, person: &Person) -> bool {
     use Role::{Approver, Auditor, Compliance, Engineer, Operator, Revoker};
     let config = app.config();
-    [Engineer, Approver, Revoker, Compliance, Auditor, Operator].into_iter().any(|role| has_role(config, person, role))
+    [Engineer, Approver, Revoker, Compliance, Auditor, Operator]
+        .into_iter()
+        .any(|role| has_role(config, person, role))
         || !teams_of(config, person).is_empty()
-        || config.profiles.values().any(|profile| crate::domain::policy::is_approver(config, profile, person))
+        || config
+            .profiles
+            .values()
+            .any(|profile| crate::domain::policy::is_approver(config, profile, person))
 }
 
 fn refused(app: &App, headers: &HeaderMap, id: &RequestId, to: &str, refusal: &Refusal) -> Result {
@@ -273,13 +329,22 @@ fn refusal_page(
 ) -> Result {
     let shell = shell::bare(app, "Sign-in refused", zone_of(headers));
     let sign_in = Href::path(sign_in_path(to));
-    let html = SignInRefusedPage { shell, why, sign_in, request_id: Text::from(&id.0) }.render()?;
+    let html = SignInRefusedPage {
+        shell,
+        why,
+        sign_in,
+        request_id: Text::from(&id.0),
+    }
+    .render()?;
     Ok((status, Html(html)).into_response())
 }
 
 async fn sign_out(State(app): State<App>, posted: Posted) -> Result {
     let session = &posted.signed.session;
-    let hint = session::login(&app, session).await?.map(|login| login.id_token).unwrap_or_default();
+    let hint = session::login(&app, session)
+        .await?
+        .map(|login| login.id_token)
+        .unwrap_or_default();
     session.flush().await?;
     let home = app
         .config()
@@ -294,7 +359,13 @@ async fn sign_out(State(app): State<App>, posted: Posted) -> Result {
 }
 
 async fn signed_out(State(app): State<App>, headers: HeaderMap) -> Result {
-    signed_out_page(&app, &headers, "/", Some("You signed out.".into()), StatusCode::OK)
+    signed_out_page(
+        &app,
+        &headers,
+        "/",
+        Some("You signed out.".into()),
+        StatusCode::OK,
+    )
 }
 
 /// What somebody sees who is not signed in.
@@ -309,7 +380,20 @@ pub fn signed_out_page(
     status: StatusCode,
 ) -> Result<Response> {
     let shell = shell::bare(app, "Sign in", zone_of(headers));
-    let provider = app.config().sign_in.issuer.url().host_str().unwrap_or("your provider").into();
-    let html = SignedOutPage { shell, sign_in: Href::path(sign_in_path(to)), provider, why }.render()?;
+    let provider = app
+        .config()
+        .sign_in
+        .issuer
+        .url()
+        .host_str()
+        .unwrap_or("your provider")
+        .into();
+    let html = SignedOutPage {
+        shell,
+        sign_in: Href::path(sign_in_path(to)),
+        provider,
+        why,
+    }
+    .render()?;
     Ok((status, Html(html)).into_response())
 }

@@ -34,12 +34,26 @@ async fn start(app: &App, signed: &Signed) -> Result {
     let person = &signed.person;
     let store = &app.broker.store;
     let shell = shell::shell(app, signed, "Start", Some(Place::Start)).await?;
-    let filter = RequestFilter { limit: MANY, ..RequestFilter::default() };
+    let filter = RequestFilter {
+        limit: MANY,
+        ..RequestFilter::default()
+    };
     let mut asked = store.requests(filter).await?;
     asked.retain(|request| request.ask.requester.same_person(person));
-    let grants = store.grants(GrantFilter { live: true, limit: MANY, ..GrantFilter::default() }).await?;
-    let follow_ups =
-        store.follow_ups(FollowUpFilter { open: true, limit: MANY, ..FollowUpFilter::default() }).await?;
+    let grants = store
+        .grants(GrantFilter {
+            live: true,
+            limit: MANY,
+            ..GrantFilter::default()
+        })
+        .await?;
+    let follow_ups = store
+        .follow_ups(FollowUpFilter {
+            open: true,
+            limit: MANY,
+            ..FollowUpFilter::default()
+        })
+        .await?;
 
     let mut mine: Vec<Card> = grants
         .iter()
@@ -54,19 +68,32 @@ async fn start(app: &App, signed: &Signed) -> Result {
     let pending = asked.iter().filter(|request| request.state_name() == "pending");
     mine.extend(pending.map(|request| request_card(app, &shell, request)));
 
-    let mut owed: Vec<&FollowUp> =
-        follow_ups.iter().filter(|follow_up| follow_up.requester.same_person(person)).collect();
+    let mut owed: Vec<&FollowUp> = follow_ups
+        .iter()
+        .filter(|follow_up| follow_up.requester.same_person(person))
+        .collect();
     owed.sort_by_key(|follow_up| follow_up.next_deadline().map(|deadline| deadline.due));
     let waiting = shell::waiting(app, person).await?;
     let page_struct = StartPage {
         may_ask: has_role(app.config(), person, Role::Engineer),
         again: asked.first().map(|last| {
-            let words = Words::say(format!("{} on {}, {}", last.ask.profile, last.ask.cluster, places(&last.ask.namespaces)));
+            let words = Words::say(format!(
+                "{} on {}, {}",
+                last.ask.profile,
+                last.ask.cluster,
+                places(&last.ask.namespaces)
+            ));
             (Href::path(form_path(last)), words)
         }),
         mine,
-        waiting: waiting.iter().map(|request| request_card(app, &shell, request)).collect(),
-        owed: owed.into_iter().map(|follow_up| owed_card(&shell, follow_up)).collect(),
+        waiting: waiting
+            .iter()
+            .map(|request| request_card(app, &shell, request))
+            .collect(),
+        owed: owed
+            .into_iter()
+            .map(|follow_up| owed_card(&shell, follow_up))
+            .collect(),
         clusters: clusters(app),
         shell,
     };
@@ -77,7 +104,10 @@ async fn start(app: &App, signed: &Signed) -> Result {
 fn form_path(request: &Request) -> String {
     let ask = &request.ask;
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("team", &ask.team).append_pair("cluster", &ask.cluster).append_pair("profile", &ask.profile);
+    query
+        .append_pair("team", &ask.team)
+        .append_pair("cluster", &ask.cluster)
+        .append_pair("profile", &ask.profile);
     for namespace in &ask.namespaces {
         query.append_pair("namespace", namespace);
     }
@@ -97,10 +127,12 @@ pub(super) fn request_card(app: &App, shell: &Shell, request: &Request) -> Card 
     if let Some(text) = &ask.incident {
         detail = detail.and(" · ");
         // Within a card everything is one link already.
-        detail.0.extend(incident(text).0.into_iter().map(|piece| match piece {
-            super::pages::Piece::Link(_, text) => super::pages::Piece::Plain(text),
-            other => other,
-        }));
+        detail
+            .0
+            .extend(incident(text).0.into_iter().map(|piece| match piece {
+                super::pages::Piece::Link(_, text) => super::pages::Piece::Plain(text),
+                other => other,
+            }));
     }
     Card {
         href: Href::path(format!("/requests/{}", request.id)),
@@ -119,7 +151,10 @@ fn owed_card(shell: &Shell, follow_up: &FollowUp) -> Card {
     Card {
         href: Href::path(format!("/follow-ups/{}", follow_up.id)),
         title: format!("{} on {}", follow_up.profile, follow_up.cluster).into(),
-        badge: Some(Badge::new(if late { Look::Late } else { Look::Wait }, if late { "late" } else { follow_up.state.name() })),
+        badge: Some(Badge::new(
+            if late { Look::Late } else { Look::Wait },
+            if late { "late" } else { follow_up.state.name() },
+        )),
         detail,
     }
 }
@@ -130,7 +165,9 @@ fn clusters(app: &App) -> Vec<Badge> {
         .clusters
         .iter()
         .map(|(name, cluster)| match app.broker.audit_arrived_at(name) {
-            Some(at) if now - at < cluster.canary.alarm_after.delta() => Badge::new(Look::Done, format!("{name}: audit arrives")),
+            Some(at) if now - at < cluster.canary.alarm_after.delta() => {
+                Badge::new(Look::Done, format!("{name}: audit arrives"))
+            }
             Some(_) => Badge::new(Look::Late, format!("{name}: audit is silent")),
             None => Badge::new(Look::Wait, format!("{name}: no audit yet")),
         })

@@ -31,7 +31,12 @@ impl App {
     #[must_use]
     pub fn new(broker: Arc<Broker>, identity: Arc<dyn Identity>) -> Self {
         let sessions = Sessions::new(broker.store.clone(), broker.clock.clone());
-        Self { broker, identity, sessions, stop: CancellationToken::new() }
+        Self {
+            broker,
+            identity,
+            sessions,
+            stop: CancellationToken::new(),
+        }
     }
 
     /// The configuration in force.

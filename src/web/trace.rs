@@ -19,9 +19,15 @@ pub async fn trace(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let from = request.extensions().get::<Client>().map_or_else(String::new, |client| client.0.to_string());
+    let from = request
+        .extensions()
+        .get::<Client>()
+        .map_or_else(String::new, |client| client.0.to_string());
     let quiet = path.starts_with("/static/") || matches!(path.as_str(), "/healthz" | "/readyz");
-    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|route| route.as_str().to_owned());
     let began = Instant::now();
     let span = tracing::info_span!("request", request = %id.0);
     let mut response = next.run(request).instrument(span).await;

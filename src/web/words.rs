@@ -1,10 +1,10 @@
 //! What several pages say in the same words: histories, rules, states.
 
+use super::App;
 use super::error::Result;
 use super::pages::{Badge, Href, Look, Shell, Text, Timeline, TimelineItem, Words};
 use super::session::Signed;
 use super::shell::{MANY, sees_all};
-use super::App;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::request::Request;
@@ -23,7 +23,11 @@ pub async fn history(
     mut filter: EntryFilter,
     next: Option<Words>,
 ) -> Result<Timeline> {
-    filter.kinds = EntryKind::ALL.iter().copied().filter(|kind| *kind != EntryKind::AuditEvent).collect();
+    filter.kinds = EntryKind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| *kind != EntryKind::AuditEvent)
+        .collect();
     filter.limit = MANY;
     let linked = sees_all(app.config(), &signed.person);
     let mut lines = app.broker.store.entries(filter).await?;
@@ -49,7 +53,9 @@ fn look_of(kind: EntryKind) -> Look {
     use EntryKind as K;
     match kind {
         K::GrantActive | K::FirstChange => Look::Live,
-        K::RequestDenied | K::RevealFailed | K::EndingStuck | K::DeadlineBreached | K::Finding | K::Gap => Look::Late,
+        K::RequestDenied | K::RevealFailed | K::EndingStuck | K::DeadlineBreached | K::Finding | K::Gap => {
+            Look::Late
+        }
         K::RequestWithdrawn | K::RequestLapsed | K::NoticeDelivered | K::SteppedUp => Look::Info,
         K::FollowUpOwed | K::FollowUpRejected | K::DeadlineDueSoon | K::GrantEnding => Look::Wait,
         _ => Look::Done,
@@ -90,7 +96,10 @@ pub fn incident(text: &str) -> Words {
 
 fn strings(rule: &Value, name: &str) -> Vec<String> {
     let list = rule.get(name).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn rules_of(rules: &Value) -> impl Iterator<Item = &Value> {
@@ -104,13 +113,27 @@ pub fn rule_lines(rules: &Value) -> Vec<Text> {
         .map(|rule| {
             let groups: Vec<String> = strings(rule, "apiGroups")
                 .into_iter()
-                .map(|group| if group.is_empty() { "core".to_owned() } else { group })
+                .map(|group| {
+                    if group.is_empty() {
+                        "core".to_owned()
+                    } else {
+                        group
+                    }
+                })
                 .collect();
             let names = strings(rule, "resourceNames");
-            let only = if names.is_empty() { String::new() } else { format!(" named {}", names.join(", ")) };
+            let only = if names.is_empty() {
+                String::new()
+            } else {
+                format!(" named {}", names.join(", "))
+            };
             let paths = strings(rule, "nonResourceURLs");
             let what = if paths.is_empty() {
-                format!("{}: {}{only}", groups.join(", "), strings(rule, "resources").join(", "))
+                format!(
+                    "{}: {}{only}",
+                    groups.join(", "),
+                    strings(rule, "resources").join(", ")
+                )
             } else {
                 paths.join(", ")
             };
@@ -135,23 +158,43 @@ pub fn in_words(rules: &Value) -> (Vec<Words>, Vec<Words>) {
     for (deed, verbs) in DEEDS {
         let mut things: Vec<String> = vec![];
         for rule in rules_of(rules) {
-            if !strings(rule, "verbs").iter().any(|verb| verbs.contains(&verb.as_str())) {
+            if !strings(rule, "verbs")
+                .iter()
+                .any(|verb| verbs.contains(&verb.as_str()))
+            {
                 continue;
             }
-            things.extend(strings(rule, "resources").into_iter().filter(|resource| !is_stream(resource)));
+            things.extend(
+                strings(rule, "resources")
+                    .into_iter()
+                    .filter(|resource| !is_stream(resource)),
+            );
         }
         things.sort();
         things.dedup();
         if !things.is_empty() {
-            may.push(Words::default().strong(deed).and(" ").and(Text::prose(things.join(", ")).sentence()));
+            may.push(
+                Words::default()
+                    .strong(deed)
+                    .and(" ")
+                    .and(Text::prose(things.join(", ")).sentence()),
+            );
         }
     }
     let mut may_not = vec![];
     for (resource, verb, words) in [
-        ("pods/exec", "create", "run commands inside Pods (exec); what is typed there is not recorded"),
+        (
+            "pods/exec",
+            "create",
+            "run commands inside Pods (exec); what is typed there is not recorded",
+        ),
         ("pods/attach", "create", "attach to running processes"),
         ("pods/portforward", "create", "forward ports to Pods"),
-        ("pods/ephemeralcontainers", "patch", "add debug containers to Pods"),
+        (
+            "pods/ephemeralcontainers",
+            "patch",
+            "add debug containers to Pods",
+        ),
         ("secrets", "get", "read Secrets"),
         ("secrets", "patch", "change Secrets"),
         ("rolebindings", "create", "give rights to others"),
@@ -169,7 +212,10 @@ pub fn in_words(rules: &Value) -> (Vec<Words>, Vec<Words>) {
 }
 
 fn is_stream(resource: &str) -> bool {
-    matches!(resource, "pods/exec" | "pods/attach" | "pods/portforward" | "pods/ephemeralcontainers")
+    matches!(
+        resource,
+        "pods/exec" | "pods/attach" | "pods/portforward" | "pods/ephemeralcontainers"
+    )
 }
 
 fn allows(rules: &Value, resource: &str, verb: &str) -> bool {
@@ -194,11 +240,20 @@ mod tests {
         assert_eq!(lines[1], "apps: deployments named web: get, patch");
         let (may, may_not) = in_words(&rules);
         let may: Vec<_> = may.iter().map(ToString::to_string).collect();
-        assert!(may[0].contains("read") && may[0].contains("deployments, pods, services"), "{may:?}");
+        assert!(
+            may[0].contains("read") && may[0].contains("deployments, pods, services"),
+            "{may:?}"
+        );
         assert!(may.iter().any(|words| words.contains("inside Pods")), "{may:?}");
         let may_not: Vec<_> = may_not.iter().map(ToString::to_string).collect();
-        assert!(may_not.iter().any(|words| words.contains("read Secrets")), "{may_not:?}");
-        assert!(!may_not.iter().any(|words| words.contains("inside Pods")), "{may_not:?}");
+        assert!(
+            may_not.iter().any(|words| words.contains("read Secrets")),
+            "{may_not:?}"
+        );
+        assert!(
+            !may_not.iter().any(|words| words.contains("inside Pods")),
+            "{may_not:?}"
+        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "tidy", every(60), |b| async move {
         Ok(b.store.tidy(b.now()).await?)
     });
+    spawn(broker, tasks, stop, "ledger check", every(600), |b| async move {
+        b.check_ledger().await
+    });
     tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
 }
 

@@ -26,7 +26,7 @@ const stopped = {
   },
 };
 // With --drill the program goes through a whole emergency itself; its exit status is ours.
-const drill = args.includes('--drill') && { name: 'drill', command: [binary(), 'drill', '--config', world.broker.config, '--demo', world.file, '--kubectl', tool('kubectl')] };
+const drill = args.includes('--drill') && { name: 'drill', command: [binary(), 'drill', '--config', world.broker.config, '--demo', world.file, '--profile', 'payments-admin', '--kubeconfig', `${dir}/drill.kubeconfig`, '--export', `${dir}/drill.bgx`, '--kubectl', tool('kubectl')] };
 process.exit(await attend(stopped, drill, async () => {
   broker = await startBroker({ config: world.broker.config });
   say('the broker is ready');

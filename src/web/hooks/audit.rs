@@ -45,7 +45,9 @@ impl Receiver {
     /// An idle one.
     #[must_use]
     pub fn new() -> Self {
-        Self { purse: Purse::of(IN_FLIGHT) }
+        Self {
+            purse: Purse::of(IN_FLIGHT),
+        }
     }
 }
 
@@ -58,14 +60,16 @@ impl Default for Receiver {
 /// Why this configuration's audit cannot be received, if so: asked before the service starts.
 #[must_use]
 pub fn unsupported(config: &Config) -> Option<String> {
-    config.clusters.iter().find(|(_, cluster)| matches!(cluster.audit, AuditSender::ClientCaFile(_))).map(
-        |(name, _)| {
+    config
+        .clusters
+        .iter()
+        .find(|(_, cluster)| matches!(cluster.audit, AuditSender::ClientCaFile(_)))
+        .map(|(name, _)| {
             format!(
                 "clusters.{name}.audit: client certificates are not supported by this version; use \
                  `token`, and put the same token into the API server's audit webhook kubeconfig"
             )
-        },
-    )
+        })
 }
 
 /// Takes one batch.
@@ -81,9 +85,17 @@ pub async fn receive(
         tracing::warn!(cluster = %crate::audit::visible(&cluster), "an audit sender was not recognised");
         return (StatusCode::UNAUTHORIZED, "not a known audit sender\n").into_response();
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip");
-    let bounds = Bounds { sent: SENT, unpacked: UNPACKED, room: ROOM };
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let gzip = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|value| value.as_bytes() == b"gzip");
+    let bounds = Bounds {
+        sent: SENT,
+        unpacked: UNPACKED,
+        room: ROOM,
+    };
     let taken = match timeout_at(until, take(body, length, gzip, &receiver.purse, bounds)).await {
         Ok(Ok(taken)) => taken,
         Ok(Err(error @ IntakeError::TooLong)) => {
@@ -94,7 +106,10 @@ pub async fn receive(
         Ok(Err(IntakeError::Cut)) | Err(_) => return busy("the body did not come in time; send it again\n"),
     };
     if taken.broken {
-        tracing::warn!(cluster, "a body said that it was packed and could not be unpacked; it is kept as it came");
+        tracing::warn!(
+            cluster,
+            "a body said that it was packed and could not be unpacked; it is kept as it came"
+        );
     }
     // On a task of its own: an answer that comes too late, or a sender that hung up, must not stop what
     // follows a commit that took effect.
@@ -146,9 +161,12 @@ fn parts(body: &[u8]) -> Vec<std::borrow::Cow<'_, [u8]>> {
         return vec![body.into()];
     }
     let found = split(body);
-    let (Some(kind), Some(api_version), None, false) =
-        (&found.kind, &found.api_version, &found.broken, found.items.is_empty())
-    else {
+    let (Some(kind), Some(api_version), None, false) = (
+        &found.kind,
+        &found.api_version,
+        &found.broken,
+        found.items.is_empty(),
+    ) else {
         return vec![body.into()];
     };
     let head = [
@@ -183,7 +201,15 @@ async fn lost(broker: &Broker, cluster: &str) {
         "A batch of audit events of {cluster} was longer than can be taken and was refused: what was in it is \
          missing here. Look into the API server's own audit log, and lower its batch size"
     );
-    if let Err(error) = broker.find(&format!("audit too long {cluster}"), About::cluster(cluster), &text, None).await {
+    if let Err(error) = broker
+        .find(
+            &format!("audit too long {cluster}"),
+            About::cluster(cluster),
+            &text,
+            None,
+        )
+        .await
+    {
         tracing::error!(error = %crate::broker::chain(&error), "a lost batch could not be recorded");
     }
 }
@@ -210,8 +236,17 @@ mod tests {
         for part in &parts {
             assert!(part.len() <= PART + 1_000_000);
             let list: serde_json::Value = serde_json::from_slice(part).unwrap();
-            assert_eq!((&list["kind"], &list["apiVersion"]), (&"EventList".into(), &"audit.k8s.io/v1".into()));
-            ids.extend(list["items"].as_array().unwrap().iter().map(|event| event["auditID"].as_str().unwrap().to_owned()));
+            assert_eq!(
+                (&list["kind"], &list["apiVersion"]),
+                (&"EventList".into(), &"audit.k8s.io/v1".into())
+            );
+            ids.extend(
+                list["items"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|event| event["auditID"].as_str().unwrap().to_owned()),
+            );
         }
         assert_eq!(ids, (0..30).map(|n| n.to_string()).collect::<Vec<_>>());
     }

@@ -55,15 +55,23 @@ pub async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let bounds = Bounds { sent: BODY, unpacked: BODY, room: Duration::from_secs(2) };
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let bounds = Bounds {
+        sent: BODY,
+        unpacked: BODY,
+        room: Duration::from_secs(2),
+    };
     let taken = match timeout(READ, take(body, length, false, &receiver.purse, bounds)).await {
         Ok(Ok(taken)) => taken,
         Ok(Err(error)) => return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response(),
     };
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let secrets = [crate::forge::Secret::new(app.broker.config.forge.webhook_secret.expose())];
+    let secrets = [crate::forge::Secret::new(
+        app.broker.config.forge.webhook_secret.expose(),
+    )];
     if let Err(error) = webhook::verify(&secrets, text("x-hub-signature-256"), &taken.bytes) {
         tracing::warn!(%error, "a forge delivery was refused");
         receiver.report(&app.broker).await;
@@ -91,7 +99,11 @@ pub async fn receive(
 
 /// Wakes whatever waits for this.
 async fn act(broker: &Arc<Broker>, receiver: &Receiver, delivery: &Delivery) -> BrokerResult<()> {
-    let filter = FollowUpFilter { open: true, limit: 10_000, ..FollowUpFilter::default() };
+    let filter = FollowUpFilter {
+        open: true,
+        limit: 10_000,
+        ..FollowUpFilter::default()
+    };
     let number = match &delivery.event {
         WebhookEvent::PullRequest { number, .. } | WebhookEvent::Review { number, .. } => Some(*number),
         WebhookEvent::Push { .. } => None,
@@ -106,9 +118,17 @@ async fn act(broker: &Arc<Broker>, receiver: &Receiver, delivery: &Delivery) -> 
     for follow_up in broker.store.follow_ups(filter).await? {
         // The number alone: a pull request of another repository costs a look too many, a renamed
         // repository none too few.
-        let concerned = follow_up.pull.as_ref().is_some_and(|pull| number.is_none_or(|number| pull.number == number));
+        let concerned = follow_up
+            .pull
+            .as_ref()
+            .is_some_and(|pull| number.is_none_or(|number| pull.number == number));
         if concerned {
-            jobs.push(Job::new(JobKind::Follow { follow_up: follow_up.id }, now));
+            jobs.push(Job::new(
+                JobKind::Follow {
+                    follow_up: follow_up.id,
+                },
+                now,
+            ));
         }
     }
     if number.is_some() {

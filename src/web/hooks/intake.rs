@@ -48,7 +48,9 @@ impl Purse {
     /// A purse of so many bytes.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(bytes / UNIT)) }
+        Self {
+            permits: Arc::new(Semaphore::new(bytes / UNIT)),
+        }
     }
 }
 
@@ -74,9 +76,17 @@ impl Room {
     /// Makes sure that `bytes` are paid for.
     async fn for_bytes(&mut self, bytes: usize) -> Result<(), IntakeError> {
         let more = bytes.div_ceil(UNIT).saturating_sub(self.units);
-        let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) else { return Ok(()) };
-        let waited = timeout_at(self.until, Arc::clone(&self.purse.permits).acquire_many_owned(more)).await;
-        let permit = waited.map_err(|_| IntakeError::Full)?.map_err(|_| IntakeError::Full)?;
+        let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        let waited = timeout_at(
+            self.until,
+            Arc::clone(&self.purse.permits).acquire_many_owned(more),
+        )
+        .await;
+        let permit = waited
+            .map_err(|_| IntakeError::Full)?
+            .map_err(|_| IntakeError::Full)?;
         self.units += more as usize;
         match &mut self.held {
             Some(held) => held.merge(permit),
@@ -100,12 +110,23 @@ pub async fn take(
     if length.is_some_and(|length| length > bounds.sent) {
         return Err(IntakeError::TooLong);
     }
-    let mut room = Room { purse: purse.clone(), held: None, units: 0, until: Instant::now() + bounds.room };
+    let mut room = Room {
+        purse: purse.clone(),
+        held: None,
+        units: 0,
+        until: Instant::now() + bounds.room,
+    };
     // What is announced is paid for before it is read: two that grow side by side could otherwise
     // wait for each other.
     room.for_bytes(length.unwrap_or(UNIT)).await?;
     let mut raw = vec![];
-    let mut unpacking = gzip.then(|| GzDecoder::new(Bounded { bytes: vec![], bound: bounds.unpacked, over: false }));
+    let mut unpacking = gzip.then(|| {
+        GzDecoder::new(Bounded {
+            bytes: vec![],
+            bound: bounds.unpacked,
+            over: false,
+        })
+    });
     let mut broken = false;
     let mut stream = body.into_data_stream();
     while let Some(chunk) = stream.next().await {
@@ -125,18 +146,30 @@ pub async fn take(
         room.for_bytes(raw.len() + unpacked).await?;
     }
     let Some(mut decoder) = unpacking else {
-        return Ok(Taken { bytes: raw, broken: false, _room: room });
+        return Ok(Taken {
+            bytes: raw,
+            broken: false,
+            _room: room,
+        });
     };
     broken |= decoder.try_finish().is_err();
     if decoder.get_ref().over {
         return Err(IntakeError::TooLong);
     }
     if broken {
-        return Ok(Taken { bytes: raw, broken: true, _room: room });
+        return Ok(Taken {
+            bytes: raw,
+            broken: true,
+            _room: room,
+        });
     }
     let bytes = std::mem::take(&mut decoder.get_mut().bytes);
     room.for_bytes(bytes.len()).await?;
-    Ok(Taken { bytes, broken: false, _room: room })
+    Ok(Taken {
+        bytes,
+        broken: false,
+        _room: room,
+    })
 }
 
 /// Takes unpacked bytes up to a bound: a few kilobytes can unpack to gigabytes.
@@ -166,7 +199,11 @@ mod tests {
     use super::*;
 
     fn bounds() -> Bounds {
-        Bounds { sent: 1 << 20, unpacked: 2 << 20, room: Duration::from_millis(50) }
+        Bounds {
+            sent: 1 << 20,
+            unpacked: 2 << 20,
+            room: Duration::from_millis(50),
+        }
     }
 
     fn packed(bytes: &[u8]) -> Vec<u8> {
@@ -195,7 +232,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_only_says_that_it_is_packed_is_kept_as_it_came() {
-        for body in [b"not gzip at all".to_vec(), packed(b"cut short, as a sender may")[..20].to_vec()] {
+        for body in [
+            b"not gzip at all".to_vec(),
+            packed(b"cut short, as a sender may")[..20].to_vec(),
+        ] {
             let taken = taken(body.clone(), true).await.unwrap();
             assert_eq!((taken.bytes, taken.broken), (body, true));
         }
@@ -203,7 +243,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_longer_than_any_batch_is_not_read() {
-        assert_eq!(taken(vec![b'x'; (1 << 20) + 1], false).await.unwrap_err(), IntakeError::TooLong);
+        assert_eq!(
+            taken(vec![b'x'; (1 << 20) + 1], false).await.unwrap_err(),
+            IntakeError::TooLong
+        );
         let announced = take(Body::empty(), Some(2 << 20), false, &Purse::of(1 << 20), bounds()).await;
         assert_eq!(announced.unwrap_err(), IntakeError::TooLong);
     }
@@ -212,7 +255,14 @@ mod tests {
     async fn bytes_in_flight_are_bounded_and_given_back() {
         let purse = Purse::of(1 << 20);
         let read = |purse: Purse| async move {
-            take(Body::from(vec![b'x'; 700 << 10]), Some(700 << 10), false, &purse, bounds()).await
+            take(
+                Body::from(vec![b'x'; 700 << 10]),
+                Some(700 << 10),
+                false,
+                &purse,
+                bounds(),
+            )
+            .await
         };
         let first = read(purse.clone()).await.unwrap();
         assert_eq!(read(purse.clone()).await.unwrap_err(), IntakeError::Full);

@@ -4,6 +4,8 @@
 pub mod audit;
 pub mod forge;
 mod intake;
+#[cfg(test)]
+mod tests;
 
 use crate::web::App;
 use axum::extract::DefaultBodyLimit;

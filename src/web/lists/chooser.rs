@@ -19,7 +19,10 @@ pub fn filter(
 
 /// Names that are their own labels.
 pub fn names<'a>(values: impl IntoIterator<Item = &'a String>) -> Vec<(String, String)> {
-    values.into_iter().map(|name| (name.clone(), name.clone())).collect()
+    values
+        .into_iter()
+        .map(|name| (name.clone(), name.clone()))
+        .collect()
 }
 
 /// `?a=b&c=d` of what is set; empty when nothing is.
@@ -35,14 +38,29 @@ pub fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) -> 
 }
 
 /// A pager over lines that are found by "before this index": newest first.
-pub fn pager(path: &str, pairs: &[(&str, Option<String>)], shown: Option<(u64, u64)>, next: Option<u64>) -> Pager {
-    let is_later = pairs.iter().any(|(name, value)| *name == "before" && value.is_some());
+pub fn pager(
+    path: &str,
+    pairs: &[(&str, Option<String>)],
+    shown: Option<(u64, u64)>,
+    next: Option<u64>,
+) -> Pager {
+    let is_later = pairs
+        .iter()
+        .any(|(name, value)| *name == "before" && value.is_some());
     let without = pairs.iter().filter(|(name, _)| *name != "before").cloned();
     let newest = query(without.clone());
     Pager {
-        shows: shown.map_or_else(|| "nothing".into(), |(newest, oldest)| format!("entries {newest} to {oldest}").into()),
+        shows: shown.map_or_else(
+            || "nothing".into(),
+            |(newest, oldest)| format!("entries {newest} to {oldest}").into(),
+        ),
         newer: is_later.then(|| Href::path(format!("{path}{newest}"))),
-        older: next.map(|next| Href::path(format!("{path}{}", query(without.chain([("before", Some(next.to_string()))]))))),
+        older: next.map(|next| {
+            Href::path(format!(
+                "{path}{}",
+                query(without.chain([("before", Some(next.to_string()))]))
+            ))
+        }),
     }
 }
 
@@ -58,14 +76,21 @@ mod tests {
 
     #[test]
     fn a_query_keeps_what_is_set_and_escapes_it() {
-        let pairs = [("team", Some("a&b=c d".to_owned())), ("state", None), ("flag", Some(String::new()))];
+        let pairs = [
+            ("team", Some("a&b=c d".to_owned())),
+            ("state", None),
+            ("flag", Some(String::new())),
+        ];
         assert_eq!(query(pairs), "?team=a%26b%3Dc+d");
         assert_eq!(query([("team", None)]), "");
     }
 
     #[test]
     fn older_keeps_the_filter_and_newest_leads_back() {
-        let pairs = [("team", Some("payments".to_owned())), ("before", Some("90".to_owned()))];
+        let pairs = [
+            ("team", Some("payments".to_owned())),
+            ("before", Some("90".to_owned())),
+        ];
         let pager = pager("/feed", &pairs, Some((89, 40)), Some(40));
         assert_eq!(pager.older.unwrap().to_string(), "/feed?team=payments&before=40");
         assert_eq!(pager.newer.unwrap().to_string(), "/feed?team=payments");

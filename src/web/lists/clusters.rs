@@ -21,13 +21,23 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The store's.
 pub async fn page(State(app): State<App>, signed: Signed) -> Result<Response> {
     let shell = shell::shell(&app, &signed, "Clusters", Some(Place::Clusters)).await?;
-    let views = app.config().clusters.iter().map(|(name, cluster)| view(&app, &signed, &shell, name, cluster));
+    let views = app
+        .config()
+        .clusters
+        .iter()
+        .map(|(name, cluster)| view(&app, &signed, &shell, name, cluster));
     let mut clusters = join_all(views).await.into_iter().collect::<Result<Vec<_>>>()?;
     clusters.sort_by_key(|cluster| cluster.well);
     answer(&ClustersPage { shell, clusters })
 }
 
-async fn view(app: &App, signed: &Signed, shell: &Shell, name: &str, config: &Cluster) -> Result<ClusterView> {
+async fn view(
+    app: &App,
+    signed: &Signed,
+    shell: &Shell,
+    name: &str,
+    config: &Cluster,
+) -> Result<ClusterView> {
     let broker = &app.broker;
     let reachable = match broker.cluster(name) {
         Ok(cluster) => match timeout(PATIENCE, cluster.uid()).await {
@@ -41,17 +51,28 @@ async fn view(app: &App, signed: &Signed, shell: &Shell, name: &str, config: &Cl
     let silent = arrived.is_none_or(|at| shell.now - at > config.canary.alarm_after.delta());
     let live = broker
         .store
-        .grants(GrantFilter { live: true, cluster: Some(name.to_owned()), limit: shell::MANY, ..GrantFilter::default() })
+        .grants(GrantFilter {
+            live: true,
+            cluster: Some(name.to_owned()),
+            limit: shell::MANY,
+            ..GrantFilter::default()
+        })
         .await?;
     let mut notes = vec![];
     if let Some(why) = &reachable {
-        let words = format!("{why}. Nothing can be lent there; access that exists is taken away as soon as it answers.");
+        let words = format!(
+            "{why}. Nothing can be lent there; access that exists is taken away as soon as it answers."
+        );
         notes.push(Note::new(Look::Late, "Not reachable", Words::say(words)));
     }
     if silent {
         let words = match arrived {
-            None => Words::say("No audit has arrived since this service started: what is done there would not be recorded."),
-            Some(at) => Words::say("Nothing has arrived since ").at(shell.when(at)).and(": what is done there now may not be recorded."),
+            None => Words::say(
+                "No audit has arrived since this service started: what is done there would not be recorded.",
+            ),
+            Some(at) => Words::say("Nothing has arrived since ")
+                .at(shell.when(at))
+                .and(": what is done there now may not be recorded."),
         };
         notes.push(Note::new(Look::Late, "Audit is silent", words));
     }
@@ -63,18 +84,51 @@ async fn view(app: &App, signed: &Signed, shell: &Shell, name: &str, config: &Cl
     };
     let delay = broker.audit_delay_ms(name).map_or_else(
         || "not measured yet".to_owned(),
-        |ms| if ms < 1_000 { format!("{ms} ms") } else { lasting(TimeDelta::milliseconds(ms)) },
+        |ms| {
+            if ms < 1_000 {
+                format!("{ms} ms")
+            } else {
+                lasting(TimeDelta::milliseconds(ms))
+            }
+        },
     );
     let mut grants = Words::say(count(live.len(), "access is alive", "accesses are alive"));
-    for grant in live.iter().filter(|grant| shell::may_see_grant(app.config(), &signed.person, grant)) {
-        grants = grants.and(" · ").link(Href::path(format!("/grants/{}", grant.id)), &grant.profile);
+    for grant in live
+        .iter()
+        .filter(|grant| shell::may_see_grant(app.config(), &signed.person, grant))
+    {
+        grants = grants
+            .and(" · ")
+            .link(Href::path(format!("/grants/{}", grant.id)), &grant.profile);
     }
     let facts = Facts::default()
-        .with("API server", Words::say(if reachable.is_none() { "answers" } else { "does not answer" }))
-        .with("Last audit", arrived.map_or_else(|| Words::say("none yet"), |at| Words::default().at(shell.when(at))))
+        .with(
+            "API server",
+            Words::say(if reachable.is_none() {
+                "answers"
+            } else {
+                "does not answer"
+            }),
+        )
+        .with(
+            "Last audit",
+            arrived.map_or_else(
+                || Words::say("none yet"),
+                |at| Words::default().at(shell.when(at)),
+            ),
+        )
         .with("Audit delay", Words::say(delay))
-        .with("Alarm when silent for", Words::say(config.canary.alarm_after.to_string()))
+        .with(
+            "Alarm when silent for",
+            Words::say(config.canary.alarm_after.to_string()),
+        )
         .with("Alive now", grants);
     let shown = config.display.as_deref().unwrap_or(name);
-    Ok(ClusterView { name: shown.into(), well, badge, facts, notes })
+    Ok(ClusterView {
+        name: shown.into(),
+        well,
+        badge,
+        facts,
+        notes,
+    })
 }

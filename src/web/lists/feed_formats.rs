@@ -31,10 +31,17 @@ async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str, limit
     must_open(app, signed, Place::Feed)?;
     let query = FeedQuery::read(&Fields::parse(raw.unwrap_or_default().as_bytes()));
     let asked = format!("the feed as {form} {}", query.text());
-    app.broker.note_read(&signed.person, asked.trim_end(), About::default()).await?;
+    app.broker
+        .note_read(&signed.person, asked.trim_end(), About::default())
+        .await?;
     let found = query.find(&app.broker, limit).await?;
     let told = tell(&app.broker, found.lines).await?;
-    Ok(Reading { told, next: found.next, query, base: app.config().server.public_url.base().to_owned() })
+    Ok(Reading {
+        told,
+        next: found.next,
+        query,
+        base: app.config().server.public_url.base().to_owned(),
+    })
 }
 
 /// `GET /feed.atom` (RFC 4287).
@@ -43,30 +50,52 @@ async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str, limit
 /// Not a reader of the feed, or the store's.
 pub async fn atom(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery) -> Result<Response> {
     let reading = read(&app, &signed, raw, "Atom", FEED).await?;
-    let updated = reading.told.first().map_or_else(|| app.broker.now(), |told| told.line.entered);
+    let updated = reading
+        .told
+        .first()
+        .map_or_else(|| app.broker.now(), |told| told.line.entered);
     let address = format!("{}/feed.atom{}", reading.base, reading.query.text());
     let feed = atom::Feed {
         title: "Emergency access".into(),
         id: address.clone(),
         updated: updated.fixed_offset(),
-        authors: vec![atom::Person { name: "breakglass".into(), ..atom::Person::default() }],
+        authors: vec![atom::Person {
+            name: "breakglass".into(),
+            ..atom::Person::default()
+        }],
         links: vec![
-            atom::Link { href: address, rel: "self".into(), ..atom::Link::default() },
-            atom::Link { href: format!("{}/feed{}", reading.base, reading.query.text()), rel: "alternate".into(), ..atom::Link::default() },
+            atom::Link {
+                href: address,
+                rel: "self".into(),
+                ..atom::Link::default()
+            },
+            atom::Link {
+                href: format!("{}/feed{}", reading.base, reading.query.text()),
+                rel: "alternate".into(),
+                ..atom::Link::default()
+            },
         ],
-        entries: reading.told.iter().map(|told| atom_entry(told, &reading.base)).collect(),
+        entries: reading
+            .told
+            .iter()
+            .map(|told| atom_entry(told, &reading.base))
+            .collect(),
         ..atom::Feed::default()
     };
-    Ok(([(header::CONTENT_TYPE, "application/atom+xml; charset=utf-8")], feed.to_string()).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "application/atom+xml; charset=utf-8")],
+        feed.to_string(),
+    )
+        .into_response())
 }
 
 fn atom_entry(told: &Told, base: &str) -> atom::Entry {
     let line = &told.line;
     // Characters that XML cannot hold come in object names too.
-    let mut text = visible(&line.sentence);
-    for (name, value) in facts(told) {
-        text.push_str(&format!("\n{name}: {}", visible(&value)));
-    }
+    let facts = facts(told)
+        .into_iter()
+        .map(|(name, value)| format!("{name}: {}", visible(&value)));
+    let text: Vec<_> = std::iter::once(visible(&line.sentence)).chain(facts).collect();
     let own = format!("{base}/ledger/entries/{}", line.index);
     let about = target(&line.about).map_or_else(|| own.clone(), |(path, _)| format!("{base}{path}"));
     atom::Entry {
@@ -74,12 +103,27 @@ fn atom_entry(told: &Told, base: &str) -> atom::Entry {
         id: own.clone(),
         updated: line.entered.fixed_offset(),
         published: Some(line.at.fixed_offset()),
-        categories: vec![atom::Category { term: line.kind.name().to_owned(), ..atom::Category::default() }],
+        categories: vec![atom::Category {
+            term: line.kind.name().to_owned(),
+            ..atom::Category::default()
+        }],
         links: vec![
-            atom::Link { href: about, rel: "alternate".into(), ..atom::Link::default() },
-            atom::Link { href: own, rel: "via".into(), ..atom::Link::default() },
+            atom::Link {
+                href: about,
+                rel: "alternate".into(),
+                ..atom::Link::default()
+            },
+            atom::Link {
+                href: own,
+                rel: "via".into(),
+                ..atom::Link::default()
+            },
         ],
-        content: Some(atom::Content { value: Some(text), content_type: Some("text".into()), ..atom::Content::default() }),
+        content: Some(atom::Content {
+            value: Some(text.join("\n")),
+            content_type: Some("text".into()),
+            ..atom::Content::default()
+        }),
         ..atom::Entry::default()
     }
 }
@@ -102,7 +146,11 @@ pub async fn json(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         let before = if text.is_empty() { "?before=" } else { "&before=" };
         feed["next_url"] = format!("{base}/feed.json{text}{before}{next}").into();
     }
-    Ok(([(header::CONTENT_TYPE, "application/feed+json; charset=utf-8")], feed.to_string()).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "application/feed+json; charset=utf-8")],
+        feed.to_string(),
+    )
+        .into_response())
 }
 
 fn item(told: &Told, base: &str) -> Value {
@@ -155,8 +203,20 @@ pub async fn csv(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery
         ]
     });
     let head = [
-        "entry", "kind", "happened", "entered", "what", "person", "team", "cluster", "profile", "request", "grant",
-        "follow_up", "controls", "facts",
+        "entry",
+        "kind",
+        "happened",
+        "entered",
+        "what",
+        "person",
+        "team",
+        "cluster",
+        "profile",
+        "request",
+        "grant",
+        "follow_up",
+        "controls",
+        "facts",
     ];
     table("feed.csv", &head, rows)
 }
@@ -167,12 +227,19 @@ pub fn table(name: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<Strin
     let mut writer = ::csv::Writer::from_writer(vec![]);
     writer.write_record(head).map_err(failed)?;
     for row in rows {
-        writer.write_record(row.iter().map(|cell| inert(cell))).map_err(failed)?;
+        writer
+            .write_record(row.iter().map(|cell| inert(cell)))
+            .map_err(failed)?;
     }
-    let bytes = writer.into_inner().map_err(|error| Error::Internal(format!("a table could not be written: {error}")))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| Error::Internal(format!("a table could not be written: {error}")))?;
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
     ];
     Ok((headers, bytes).into_response())
 }
@@ -182,7 +249,14 @@ pub fn table(name: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<Strin
 fn inert(cell: &str) -> String {
     let cell = visible(cell);
     // Full-width forms begin a formula in some locales.
-    if cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '|', '%']) { format!("'{cell}") } else { cell }
+    if cell
+        .trim_start()
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '|', '%'])
+    {
+        format!("'{cell}")
+    } else {
+        cell
+    }
 }
 
 /// The facts of an entry, flat.
@@ -215,15 +289,30 @@ mod tests {
             kind: EntryKind::FirstChange,
             at: Time::UNIX_EPOCH,
             entered: Time::UNIX_EPOCH,
-            about: About { team: Some("payments".into()), ..About::default() },
+            about: About {
+                team: Some("payments".into()),
+                ..About::default()
+            },
             sentence: sentence.to_owned(),
         };
-        Told { line, facts: json!({"n": 1, "note": "=1+1"}) }
+        Told {
+            line,
+            facts: json!({"n": 1, "note": "=1+1"}),
+        }
     }
 
     #[test]
     fn a_spreadsheet_runs_nothing_somebody_typed() {
-        for formula in ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1", "＝1"] {
+        for formula in [
+            "=cmd|' /C calc'!A0",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            " =1",
+            "\r=1",
+            "＝1",
+        ] {
             let cell = inert(formula);
             assert!(cell.starts_with(['\'', '\\']), "{formula:?} became {cell:?}");
         }
@@ -232,13 +321,32 @@ mod tests {
 
     #[test]
     fn atom_holds_any_text_and_reads_back() {
-        let feed = atom::Feed { entries: vec![atom_entry(&told("a <b> & \u{1}\u{202e} \u{fffe}"), "https://b.test")], ..atom::Feed::default() };
+        let feed = atom::Feed {
+            entries: vec![atom_entry(
+                &told("a <b> & \u{1}\u{202e} \u{fffe}"),
+                "https://b.test",
+            )],
+            ..atom::Feed::default()
+        };
         let text = feed.to_string();
         let read = atom::Feed::read_from(text.as_bytes()).unwrap();
         let entry = &read.entries[0];
-        assert!(entry.title.value.contains("a <b> & \\u{1}"), "{}", entry.title.value);
+        assert!(
+            entry.title.value.contains("a <b> & \\u{1}"),
+            "{}",
+            entry.title.value
+        );
         assert_eq!(entry.id, "https://b.test/ledger/entries/7");
-        assert!(entry.content.as_ref().unwrap().value.as_ref().unwrap().contains("team: payments"));
+        assert!(
+            entry
+                .content
+                .as_ref()
+                .unwrap()
+                .value
+                .as_ref()
+                .unwrap()
+                .contains("team: payments")
+        );
     }
 
     #[test]

@@ -126,10 +126,23 @@ impl FeedQuery {
     #[must_use]
     pub fn kinds(&self) -> Vec<EntryKind> {
         match self.flag {
-            None => EntryKind::ALL.iter().copied().filter(|kind| !QUIET.contains(kind)).collect(),
-            Some("finding") => vec![EntryKind::Finding, EntryKind::NoticeUndeliverable, EntryKind::EndingStuck],
+            None => EntryKind::ALL
+                .iter()
+                .copied()
+                .filter(|kind| !QUIET.contains(kind))
+                .collect(),
+            Some("finding") => vec![
+                EntryKind::Finding,
+                EntryKind::NoticeUndeliverable,
+                EntryKind::EndingStuck,
+            ],
             Some("breach") => vec![EntryKind::DeadlineBreached],
-            Some("gap") => vec![EntryKind::Gap, EntryKind::Quarantined, EntryKind::CanaryMissed, EntryKind::CanaryResumed],
+            Some("gap") => vec![
+                EntryKind::Gap,
+                EntryKind::Quarantined,
+                EntryKind::CanaryMissed,
+                EntryKind::CanaryResumed,
+            ],
             Some(_) => vec![EntryKind::AuditEvent],
         }
     }
@@ -146,7 +159,10 @@ impl FeedQuery {
         };
         let is_of_actions = self.kinds() == [EntryKind::AuditEvent];
         let mut reader = Reader::new(store);
-        let mut found = Found { lines: vec![], next: self.before };
+        let mut found = Found {
+            lines: vec![],
+            next: self.before,
+        };
         let mut looked_at = 0;
         while looked_at < LOOKED_AT {
             let filter = EntryFilter {
@@ -166,7 +182,7 @@ impl FeedQuery {
                 let of_state = requests
                     .as_ref()
                     .is_none_or(|requests| line.about.request.is_some_and(|id| requests.contains(&id)));
-                if !of_state || (is_of_actions && !self.flagged(&reader.payload(line.index).await?)) {
+                if !of_state || (is_of_actions && !self.flagged(reader.payload(line.index).await?.as_ref())) {
                     continue;
                 }
                 found.lines.push(line);
@@ -183,10 +199,16 @@ impl FeedQuery {
     }
 
     /// Whether the action in `payload` has the flag that is asked for.
-    fn flagged(&self, payload: &Option<Value>) -> bool {
-        let Some(action) = payload.as_ref().and_then(|payload| payload.pointer("/facts/action")) else { return false };
+    fn flagged(&self, payload: Option<&Value>) -> bool {
+        let Some(action) = payload.and_then(|payload| payload.pointer("/facts/action")) else {
+            return false;
+        };
         let class = action["class"].as_str().unwrap_or_default();
-        let has = |flag: &str| action["flags"].as_array().is_some_and(|flags| flags.iter().any(|own| own == flag));
+        let has = |flag: &str| {
+            action["flags"]
+                .as_array()
+                .is_some_and(|flags| flags.iter().any(|own| own == flag))
+        };
         match self.flag {
             Some("change") => action["mutates"] == true,
             Some("exec") => matches!(class, "exec" | "attach" | "port-forward" | "proxy" | "debug"),
@@ -201,8 +223,18 @@ impl FeedQuery {
 /// The requests of the emergencies in a state.
 async fn requests_in(broker: &Broker, state: &str) -> Result<BTreeSet<RequestId>, StoreError> {
     if state == "running" {
-        let filter = GrantFilter { live: true, limit: MANY, ..GrantFilter::default() };
-        return Ok(broker.store.grants(filter).await?.iter().map(|grant| grant.request).collect());
+        let filter = GrantFilter {
+            live: true,
+            limit: MANY,
+            ..GrantFilter::default()
+        };
+        return Ok(broker
+            .store
+            .grants(filter)
+            .await?
+            .iter()
+            .map(|grant| grant.request)
+            .collect());
     }
     let is_in = |follow_up: &FollowUp| match state {
         "owed" => !follow_up.is_closed(),
@@ -211,8 +243,18 @@ async fn requests_in(broker: &Broker, state: &str) -> Result<BTreeSet<RequestId>
         "reviewed" => follow_up.reviewed.is_some(),
         _ => false,
     };
-    let follow_ups = broker.store.follow_ups(FollowUpFilter { limit: MANY, ..FollowUpFilter::default() }).await?;
-    Ok(follow_ups.iter().filter(|follow_up| is_in(follow_up)).map(|follow_up| follow_up.request).collect())
+    let follow_ups = broker
+        .store
+        .follow_ups(FollowUpFilter {
+            limit: MANY,
+            ..FollowUpFilter::default()
+        })
+        .await?;
+    Ok(follow_ups
+        .iter()
+        .filter(|follow_up| is_in(follow_up))
+        .map(|follow_up| follow_up.request)
+        .collect())
 }
 
 /// The follow-ups by their request.
@@ -220,8 +262,17 @@ async fn requests_in(broker: &Broker, state: &str) -> Result<BTreeSet<RequestId>
 /// # Errors
 /// The store's.
 pub async fn follow_ups(broker: &Broker) -> Result<BTreeMap<RequestId, FollowUp>, StoreError> {
-    let filter = FollowUpFilter { limit: MANY, ..FollowUpFilter::default() };
-    Ok(broker.store.follow_ups(filter).await?.into_iter().map(|follow_up| (follow_up.request, follow_up)).collect())
+    let filter = FollowUpFilter {
+        limit: MANY,
+        ..FollowUpFilter::default()
+    };
+    Ok(broker
+        .store
+        .follow_ups(filter)
+        .await?
+        .into_iter()
+        .map(|follow_up| (follow_up.request, follow_up))
+        .collect())
 }
 
 /// The lines with everything the ledger holds of them, for people's eyes.
@@ -256,9 +307,15 @@ mod tests {
 
     #[test]
     fn a_flag_is_of_what_was_done_not_of_how_it_is_called() {
-        let payload = |class: &str, mutates: bool| Some(json!({"facts": {"action": {"class": class, "flags": ["denied"], "mutates": mutates}}}));
+        let payload = |class: &str, mutates: bool| {
+            Some(json!({"facts": {"action": {"class": class, "flags": ["denied"], "mutates": mutates}}}))
+        };
         let flagged = |flag: &'static str, payload: &Option<Value>| {
-            FeedQuery { flag: Some(flag), ..FeedQuery::default() }.flagged(payload)
+            FeedQuery {
+                flag: Some(flag),
+                ..FeedQuery::default()
+            }
+            .flagged(payload.as_ref())
         };
         assert!(flagged("exec", &payload("attach", false)));
         assert!(!flagged("exec", &payload("read", false)));

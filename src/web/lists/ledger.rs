@@ -62,7 +62,13 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
     let asked = Asked::read(raw);
     let broker = &app.broker;
     let listed = chooser::query(asked.pairs().into_iter().filter(|(name, _)| *name != "before"));
-    broker.note_read(&signed.person, format!("its list {listed}").trim_end(), About::default()).await?;
+    broker
+        .note_read(
+            &signed.person,
+            format!("its list {listed}").trim_end(),
+            About::default(),
+        )
+        .await?;
     let shell = shell::shell(&app, &signed, "Ledger", Some(Place::Ledger)).await?;
     let head = broker.store.head().await?;
     let checked = broker.ledger_checked().await?;
@@ -76,12 +82,21 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         ..EntryFilter::default()
     };
     let lines = broker.store.entries(filter_of).await?;
-    let shown = lines.first().zip(lines.last()).map(|(first, last)| (first.index, last.index));
-    let next = (lines.len() == PAGE as usize).then(|| lines.last().map(|line| line.index)).flatten();
-    let key = broker.verifier_key().map_err(|error| Error::Internal(error.to_string()))?;
+    let shown = lines
+        .first()
+        .zip(lines.last())
+        .map(|(first, last)| (first.index, last.index));
+    let next = (lines.len() == PAGE as usize)
+        .then(|| lines.last().map(|line| line.index))
+        .flatten();
+    let key = broker
+        .verifier_key()
+        .map_err(|error| Error::Internal(error.to_string()))?;
     let (integrity, completeness) = verdicts(&shell, checked.as_ref());
     let config = app.config();
-    let kinds = EntryKind::ALL.iter().map(|kind| (kind.name().to_owned(), kind.name().replace('-', " ")));
+    let kinds = EntryKind::ALL
+        .iter()
+        .map(|kind| (kind.name().to_owned(), kind.name().replace('-', " ")));
     let view = LedgerPage {
         headline: headline(checked.as_ref()),
         integrity,
@@ -93,7 +108,12 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         filters: vec![
             filter("kind", "Kind", asked.kind.map(EntryKind::name), kinds),
             filter("team", "Team", asked.team.as_deref(), names(config.teams.keys())),
-            filter("cluster", "Cluster", asked.cluster.as_deref(), names(config.clusters.keys())),
+            filter(
+                "cluster",
+                "Cluster",
+                asked.cluster.as_deref(),
+                names(config.clusters.keys()),
+            ),
         ],
         entries: table(&shell, &lines),
         pager: chooser::pager("/ledger", &asked.pairs(), shown, next),
@@ -116,7 +136,12 @@ fn headline(checked: Option<&Checked>) -> Words {
 /// Two verdicts, each with what it does not say.
 fn verdicts(shell: &Shell, checked: Option<&Checked>) -> ((Badge, Words), (Badge, Words)) {
     let Some(checked) = checked else {
-        let unknown = || (Badge::new(Look::Info, "not checked yet"), Words::say("The first check runs at the start of the service."));
+        let unknown = || {
+            (
+                Badge::new(Look::Info, "not checked yet"),
+                Words::say("The first check runs at the start of the service."),
+            )
+        };
         return (unknown(), unknown());
     };
     let integrity = if checked.whole {
@@ -146,34 +171,60 @@ fn verdicts(shell: &Shell, checked: Option<&Checked>) -> ((Badge, Words), (Badge
         } else {
             format!(" Audit is silent now on {}.", checked.silent.join(", "))
         };
-        let words = format!("{} may be missing something, or say so of a time.{silent}", count(
-            usize::try_from(checked.holes_total).unwrap_or(usize::MAX), "entry says that the record", "entries say that the record"));
+        let words = format!(
+            "{} may be missing something, or say so of a time.{silent}",
+            count(
+                usize::try_from(checked.holes_total).unwrap_or(usize::MAX),
+                "entry says that the record",
+                "entries say that the record"
+            )
+        );
         (Badge::new(Look::Late, "holes known"), Words::say(words))
     };
     (integrity, completeness)
 }
 
 fn gaps(checked: Option<&Checked>) -> Vec<Words> {
-    let holes = checked.map(|checked| checked.holes.as_slice()).unwrap_or_default();
-    let link = |index: &u64| Words::default().link(Href::path(format!("/ledger/entries/{index}")), format!("entry {index}"));
+    let holes = checked
+        .map(|checked| checked.holes.as_slice())
+        .unwrap_or_default();
+    let link = |index: &u64| {
+        Words::default().link(
+            Href::path(format!("/ledger/entries/{index}")),
+            format!("entry {index}"),
+        )
+    };
     holes.iter().map(link).collect()
 }
 
 fn facts(shell: &Shell, head: &Head, key: &VerifierKey, checked: Option<&Checked>) -> Facts {
-    let root = SignedCheckpoint::parse(&head.checkpoint)
-        .map_or_else(|error| error.to_string(), |note| BASE64.encode(note.checkpoint().root));
+    let root = SignedCheckpoint::parse(&head.checkpoint).map_or_else(
+        |error| error.to_string(),
+        |note| BASE64.encode(note.checkpoint().root),
+    );
     Facts::default()
-        .with("Size", Words::say(count(usize::try_from(head.size).unwrap_or(usize::MAX), "entry", "entries")))
+        .with(
+            "Size",
+            Words::say(count(
+                usize::try_from(head.size).unwrap_or(usize::MAX),
+                "entry",
+                "entries",
+            )),
+        )
         .with("Head", Words::default().code(root))
         .with("Signed", Words::default().at(shell.when(head.at)))
         .with("Public key", Words::default().code(key.to_string()))
-        .with("Checked by the broker", match checked {
-            Some(checked) => Words::say(format!("{} entries ", checked.size)).at(shell.when(checked.at)),
-            None => Words::say("not yet"),
-        })
+        .with(
+            "Checked by the broker",
+            match checked {
+                Some(checked) => Words::say(format!("{} entries ", checked.size)).at(shell.when(checked.at)),
+                None => Words::say("not yet"),
+            },
+        )
         .with(
             "Copies of checkpoints",
-            Words::say("in each pull request, and at ").link(Href::path("/log/checkpoint"), "/log/checkpoint"),
+            Words::say("in each pull request, and at ")
+                .link(Href::path("/log/checkpoint"), "/log/checkpoint"),
         )
 }
 
@@ -181,22 +232,41 @@ fn facts(shell: &Shell, head: &Head, key: &VerifierKey, checked: Option<&Checked
 fn commands(key: &VerifierKey, base: &str) -> Vec<Text> {
     vec![
         Text::prose(format!("breakglass verify --key '{key}' breakglass.db")),
-        Text::prose(format!("breakglass verify --key '{key}' --against checkpoint.txt grant.bgx")),
-        Text::prose(format!("curl {base}/log/checkpoint > checkpoint.txt   # keep it elsewhere")),
+        Text::prose(format!(
+            "breakglass verify --key '{key}' --against checkpoint.txt grant.bgx"
+        )),
+        Text::prose(format!(
+            "curl {base}/log/checkpoint > checkpoint.txt   # keep it elsewhere"
+        )),
     ]
 }
 
 fn table(shell: &Shell, lines: &[EntryLine]) -> Table {
-    let mut table = Table::new("Entries", &["#Entry", "When", "Kind", "What"], "Nothing matches this filter.");
+    let mut table = Table::new(
+        "Entries",
+        &["#Entry", "When", "Kind", "What"],
+        "Nothing matches this filter.",
+    );
     for line in lines {
-        let number = Words::default().link(Href::path(format!("/ledger/entries/{}", line.index)), line.index.to_string());
+        let number = Words::default().link(
+            Href::path(format!("/ledger/entries/{}", line.index)),
+            line.index.to_string(),
+        );
         let what = match target(&line.about) {
             Some((href, name)) => Words::say(&line.sentence).and(" · ").link(Href::path(href), name),
             None => Words::say(&line.sentence),
         };
         let badge = super::feed::badge(line.kind);
         let look = (badge.look == Look::Late).then_some(Look::Late);
-        table = table.row(look, vec![number, Words::default().at(shell.when(line.at).clock()), Words::default().badge(badge), what]);
+        table = table.row(
+            look,
+            vec![
+                number,
+                Words::default().at(shell.when(line.at).clock()),
+                Words::default().badge(badge),
+                what,
+            ],
+        );
     }
     table
 }
@@ -207,5 +277,9 @@ fn table(shell: &Shell, lines: &[EntryLine]) -> Table {
 /// The store's.
 pub async fn checkpoint(State(app): State<App>, _signed: Signed) -> Result<Response> {
     let head = app.broker.store.head().await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], head.checkpoint).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        head.checkpoint,
+    )
+        .into_response())
 }

@@ -7,10 +7,14 @@ pub mod feed;
 mod feed_formats;
 mod feed_live;
 mod feed_query;
+#[cfg(test)]
+pub(in crate::web) mod fixture;
 pub mod ledger;
 pub mod policy;
 pub mod sla;
 mod sla_figures;
+#[cfg(test)]
+mod tests;
 
 use super::pages::Place;
 use super::{App, Error, Result, Signed, shell};

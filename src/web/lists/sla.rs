@@ -10,7 +10,9 @@ use crate::store::FollowUpFilter;
 use crate::web::csrf::Fields;
 use crate::web::pages::chart::{self, Week};
 use crate::web::pages::sla::SlaPage;
-use crate::web::pages::{Badge, Figure, Href, Look, Note, Place, Shell, Table, Words, rough};
+use crate::web::pages::{
+    Badge, Figure, Href, Look, Note, Place, Shell, Table, Words, count as counted, rough,
+};
 use crate::web::{App, Result, Signed, page as answer, shell};
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
@@ -18,7 +20,12 @@ use chrono::{Datelike, NaiveDate, TimeDelta};
 use std::collections::BTreeSet;
 
 /// The times that can be looked at, in weeks; the second is the default.
-const WEEKS: &[(&str, &str)] = &[("4", "4 weeks"), ("13", "13 weeks"), ("26", "26 weeks"), ("52", "52 weeks")];
+const WEEKS: &[(&str, &str)] = &[
+    ("4", "4 weeks"),
+    ("13", "13 weeks"),
+    ("26", "26 weeks"),
+    ("52", "52 weeks"),
+];
 const DEFAULT_WEEKS: i64 = 13;
 
 /// What is asked for.
@@ -36,7 +43,11 @@ impl Asked {
         let weeks = WEEKS.iter().any(|(value, _)| *value == fields.get("weeks"));
         Self {
             team: set(fields.get("team")),
-            weeks: if weeks { fields.get("weeks").parse().unwrap_or(DEFAULT_WEEKS) } else { DEFAULT_WEEKS },
+            weeks: if weeks {
+                fields.get("weeks").parse().unwrap_or(DEFAULT_WEEKS)
+            } else {
+                DEFAULT_WEEKS
+            },
             show: Show::of(fields.get("show")),
             week: fields.get("week").parse().ok(),
         }
@@ -46,7 +57,10 @@ impl Asked {
         let team = team.map_or_else(|| self.team.clone(), |team| Some(team.to_owned()));
         let query = query([
             ("team", team),
-            ("weeks", (self.weeks != DEFAULT_WEEKS).then(|| self.weeks.to_string())),
+            (
+                "weeks",
+                (self.weeks != DEFAULT_WEEKS).then(|| self.weeks.to_string()),
+            ),
             ("show", (show != Show::Owed).then(|| show.name().to_owned())),
             ("week", week.map(|week| week.to_string())),
         ]);
@@ -70,11 +84,29 @@ impl Asked {
 /// Debts of that time, and every open one whatever its age: an old debt is the worst of all.
 async fn read(app: &App, asked: &Asked, now: Time) -> Result<(Vec<FollowUp>, Time)> {
     let since = now - TimeDelta::weeks(asked.weeks);
-    let filter = FollowUpFilter { team: asked.team.clone(), limit: MANY, ..FollowUpFilter::default() };
-    let mut found = app.broker.store.follow_ups(FollowUpFilter { since: Some(since), ..filter.clone() }).await?;
+    let filter = FollowUpFilter {
+        team: asked.team.clone(),
+        limit: MANY,
+        ..FollowUpFilter::default()
+    };
+    let mut found = app
+        .broker
+        .store
+        .follow_ups(FollowUpFilter {
+            since: Some(since),
+            ..filter.clone()
+        })
+        .await?;
     let known: BTreeSet<_> = found.iter().map(|follow_up| follow_up.id).collect();
-    let open = app.broker.store.follow_ups(FollowUpFilter { open: true, ..filter }).await?;
-    found.extend(open.into_iter().filter(|follow_up| !known.contains(&follow_up.id)));
+    let open = app
+        .broker
+        .store
+        .follow_ups(FollowUpFilter { open: true, ..filter })
+        .await?;
+    found.extend(
+        open.into_iter()
+            .filter(|follow_up| !known.contains(&follow_up.id)),
+    );
     worst_first(&mut found);
     Ok((found, since))
 }
@@ -99,12 +131,19 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         open: numbers.counts["owed"],
         late: numbers.counts["late"],
         filters: vec![
-            filter("team", "Team", asked.team.as_deref(), names(app.config().teams.keys())),
+            filter(
+                "team",
+                "Team",
+                asked.team.as_deref(),
+                names(app.config().teams.keys()),
+            ),
             filter(
                 "weeks",
                 "Time",
                 Some(asked.weeks.to_string().as_str()),
-                WEEKS.iter().map(|(value, words)| ((*value).to_owned(), (*words).to_owned())),
+                WEEKS
+                    .iter()
+                    .map(|(value, words)| ((*value).to_owned(), (*words).to_owned())),
             ),
         ],
         figures: shown(&numbers, &asked),
@@ -128,18 +167,67 @@ fn shown(numbers: &Figures, asked: &Asked) -> Vec<Figure> {
         look,
     };
     let count = |name: &str| numbers.counts[name];
-    let share = |percent: Option<usize>| percent.map_or_else(|| "–".to_owned(), |percent| format!("{percent} %"));
+    let share =
+        |percent: Option<usize>| percent.map_or_else(|| "–".to_owned(), |percent| format!("{percent} %"));
     let time = |time: Option<TimeDelta>| time.map_or_else(|| "–".to_owned(), rough);
     let late = count("late");
     vec![
-        figure("Owed now", count("owed").to_string(), "open debts, of any age", Show::Owed, None),
-        figure("Late now", late.to_string(), "missed a deadline and still open", Show::Late, (late > 0).then_some(Look::Late)),
-        figure("Closed in time", share(numbers.in_time_percent), "of all that were closed", Show::InTime, None),
-        figure("Closed late", count("closed-late").to_string(), "a deadline was missed on the way", Show::ClosedLate, None),
-        figure("Time to git, median", time(numbers.to_git_median), "from the end of the access to the merge", Show::ToGit, None),
-        figure("Time to git, 9 of 10", time(numbers.to_git_p90), "were merged within this", Show::ToGit, None),
-        figure("No drift", share(numbers.no_drift_percent), "of the emergencies left git as it was", Show::NoDrift, None),
-        figure("Emergencies", count("all").to_string(), "in this time, and older ones still open", Show::All, None),
+        figure(
+            "Owed now",
+            count("owed").to_string(),
+            "open debts, of any age",
+            Show::Owed,
+            None,
+        ),
+        figure(
+            "Late now",
+            late.to_string(),
+            "missed a deadline and still open",
+            Show::Late,
+            (late > 0).then_some(Look::Late),
+        ),
+        figure(
+            "Closed in time",
+            share(numbers.in_time_percent),
+            "of all that were closed",
+            Show::InTime,
+            None,
+        ),
+        figure(
+            "Closed late",
+            count("closed-late").to_string(),
+            "a deadline was missed on the way",
+            Show::ClosedLate,
+            None,
+        ),
+        figure(
+            "Time to git, median",
+            time(numbers.to_git_median),
+            "from the end of the access to the merge",
+            Show::ToGit,
+            None,
+        ),
+        figure(
+            "Time to git, 9 of 10",
+            time(numbers.to_git_p90),
+            "were merged within this",
+            Show::ToGit,
+            None,
+        ),
+        figure(
+            "No drift",
+            share(numbers.no_drift_percent),
+            "of the emergencies left git as it was",
+            Show::NoDrift,
+            None,
+        ),
+        figure(
+            "Emergencies",
+            count("all").to_string(),
+            "in this time, and older ones still open",
+            Show::All,
+            None,
+        ),
     ]
 }
 
@@ -148,18 +236,27 @@ fn listed(app: &App, shell: &Shell, found: &[FollowUp], asked: &Asked) -> Table 
         Some(week) => format!("{}, week of {week}", asked.show.title()),
         None => asked.show.title().to_owned(),
     };
-    let empty = if asked.show == Show::Owed { "Nothing is owed." } else { "Nothing is in this list." };
-    let mut table = Table::new(title, &["State", "Team", "Emergency", "Whose", "Next", "Pull request"], empty);
-    let (config, person) = (app.config(), shell.person.is_some());
+    let empty = if asked.show == Show::Owed {
+        "Nothing is owed."
+    } else {
+        "Nothing is in this list."
+    };
+    let mut table = Table::new(
+        title,
+        &["State", "Team", "Emergency", "Whose", "Next", "Pull request"],
+        empty,
+    );
     for follow_up in found.iter().filter(|follow_up| asked.lists(follow_up)) {
-        debug_assert!(person, "this page has no signed-out form");
         let name = format!("{} on {}", follow_up.profile, follow_up.cluster);
         let emergency = Words::default().link(Href::path(format!("/follow-ups/{}", follow_up.id)), name);
-        let whose = format!("{} {}", config.sign_in.person_claim, follow_up.requester.person_claim);
-        let whose = Words::default().person(crate::web::pages::PersonRef::new(&follow_up.requester.name, whose));
+        let whose = Words::default().person(shell::person_ref(app, &follow_up.requester));
         let next = match (follow_up.next_deadline(), follow_up.closed_at) {
             (Some(deadline), _) => {
-                let words = if deadline.is_breached() { "should have been " } else { "" };
+                let words = if deadline.is_breached() {
+                    "should have been "
+                } else {
+                    ""
+                };
                 Words::say(format!("{words}{} by ", deadline.goal.name())).at(shell.when(deadline.due))
             }
             (None, Some(closed)) => Words::say("closed ").at(shell.when(closed)),
@@ -171,8 +268,14 @@ fn listed(app: &App, shell: &Shell, found: &[FollowUp], asked: &Asked) -> Table 
         );
         let badge = badge(follow_up);
         let look = follow_up.is_breached().then_some(Look::Late);
-        let cells =
-            vec![Words::default().badge(badge), Words::say(&follow_up.team), emergency, whose, next, pull];
+        let cells = vec![
+            Words::default().badge(badge),
+            Words::say(&follow_up.team),
+            emergency,
+            whose,
+            next,
+            pull,
+        ];
         table = table.row(look, cells);
     }
     table
@@ -186,18 +289,29 @@ fn badge(follow_up: &FollowUp) -> Badge {
         _ if !follow_up.is_closed() => Look::Wait,
         _ => Look::Done,
     };
-    let word = if follow_up.is_breached() { format!("{}, late", follow_up.state.name()) } else { follow_up.state.name().to_owned() };
+    let word = if follow_up.is_breached() {
+        format!("{}, late", follow_up.state.name())
+    } else {
+        follow_up.state.name().to_owned()
+    };
     Badge::new(look, word)
 }
 
 fn consequences(found: &[FollowUp]) -> Vec<Note> {
-    let teams: BTreeSet<_> = found.iter().filter(|follow_up| follow_up.is_breached()).map(|f| &f.team).collect();
+    let teams: BTreeSet<_> = found
+        .iter()
+        .filter(|follow_up| follow_up.is_breached())
+        .map(|f| &f.team)
+        .collect();
     let note = |team: &String| {
-        let late = found.iter().filter(|follow_up| follow_up.is_breached() && follow_up.team == *team).count();
+        let late = found
+            .iter()
+            .filter(|follow_up| follow_up.is_breached() && follow_up.team == *team)
+            .count();
         let words = format!(
             "{} late: until closed or waived, each new request of the team needs one more approval, from outside \
              the team. Nobody is locked out of an emergency.",
-            crate::web::pages::count(late, "debt is", "debts are")
+            counted(late, "debt is", "debts are")
         );
         Note::new(Look::Late, format!("Team {team}"), Words::say(words))
     };
@@ -209,7 +323,11 @@ fn weeks(numbers: &Figures) -> Vec<Week> {
     // A name under every bar of a year would be unreadable.
     let every = numbers.weeks.len().div_ceil(14).max(1);
     let named = |(at, (monday, week)): (usize, (&NaiveDate, &super::sla_figures::Week))| Week {
-        name: if at % every == 0 { format!("W{}", monday.iso_week().week()) } else { String::new() },
+        name: if at % every == 0 {
+            format!("W{}", monday.iso_week().week())
+        } else {
+            String::new()
+        },
         in_time: small(week.in_time),
         late: small(week.late),
     };
@@ -235,10 +353,19 @@ fn week_table(numbers: &Figures, asked: &Asked) -> Table {
 }
 
 fn team_table(numbers: &Figures, asked: &Asked) -> Table {
-    let columns = ["Team", "#Emergencies", "#Owed", "#Late", "#In time", "#Closed late"];
+    let columns = [
+        "Team",
+        "#Emergencies",
+        "#Owed",
+        "#Late",
+        "#In time",
+        "#Closed late",
+    ];
     let mut table = Table::new("By team", &columns, "No team had an emergency in this time.");
     for (name, team) in &numbers.teams {
-        let link = |count: usize, show: Show| Words::default().link(asked.list(Some(name), show, None), count.to_string());
+        let link = |count: usize, show: Show| {
+            Words::default().link(asked.list(Some(name), show, None), count.to_string())
+        };
         let cells = vec![
             Words::say(name),
             link(team.emergencies, Show::All),
@@ -260,31 +387,59 @@ pub async fn csv(State(app): State<App>, _signed: Signed, RawQuery(raw): RawQuer
     let asked = Asked::read(raw);
     let (found, _) = read(&app, &asked, app.broker.now()).await?;
     let base = app.config().server.public_url.base();
-    let rows = found.iter().filter(|follow_up| asked.lists(follow_up)).map(|follow_up| {
-        let time = |at: Option<Time>| at.map(|at| at.to_rfc3339()).unwrap_or_default();
-        let mut row = vec![
-            follow_up.id.to_string(),
-            follow_up.team.clone(),
-            follow_up.requester.name.clone(),
-            follow_up.cluster.clone(),
-            follow_up.profile.clone(),
-            follow_up.state.name().to_owned(),
-            if was_late(follow_up) { "yes" } else { "no" }.to_owned(),
-            follow_up.from.to_rfc3339(),
-        ];
-        for goal in ["opened", "merged", "converged", "reviewed"] {
-            let deadline = follow_up.deadlines.iter().find(|deadline| deadline.goal.name() == goal);
-            row.push(time(deadline.map(|deadline| deadline.due)));
-            row.push(time(deadline.and_then(|deadline| deadline.met_at)));
-        }
-        row.push(time(follow_up.closed_at));
-        row.push(follow_up.pull.as_ref().map(|pull| pull.url.clone()).unwrap_or_default());
-        row.push(format!("{base}/follow-ups/{}", follow_up.id));
-        row
-    });
+    let rows = found
+        .iter()
+        .filter(|follow_up| asked.lists(follow_up))
+        .map(|follow_up| {
+            let time = |at: Option<Time>| at.map(|at| at.to_rfc3339()).unwrap_or_default();
+            let mut row = vec![
+                follow_up.id.to_string(),
+                follow_up.team.clone(),
+                follow_up.requester.name.clone(),
+                follow_up.cluster.clone(),
+                follow_up.profile.clone(),
+                follow_up.state.name().to_owned(),
+                if was_late(follow_up) { "yes" } else { "no" }.to_owned(),
+                follow_up.from.to_rfc3339(),
+            ];
+            for goal in ["opened", "merged", "converged", "reviewed"] {
+                let deadline = follow_up
+                    .deadlines
+                    .iter()
+                    .find(|deadline| deadline.goal.name() == goal);
+                row.push(time(deadline.map(|deadline| deadline.due)));
+                row.push(time(deadline.and_then(|deadline| deadline.met_at)));
+            }
+            row.push(time(follow_up.closed_at));
+            row.push(
+                follow_up
+                    .pull
+                    .as_ref()
+                    .map(|pull| pull.url.clone())
+                    .unwrap_or_default(),
+            );
+            row.push(format!("{base}/follow-ups/{}", follow_up.id));
+            row
+        });
     let head = [
-        "follow_up", "team", "whose", "cluster", "profile", "state", "late", "access_ended", "opened_due", "opened",
-        "merged_due", "merged", "converged_due", "converged", "reviewed_due", "reviewed", "closed", "pull_request",
+        "follow_up",
+        "team",
+        "whose",
+        "cluster",
+        "profile",
+        "state",
+        "late",
+        "access_ended",
+        "opened_due",
+        "opened",
+        "merged_due",
+        "merged",
+        "converged_due",
+        "converged",
+        "reviewed_due",
+        "reviewed",
+        "closed",
+        "pull_request",
         "page",
     ];
     table("sla.csv", &head, rows)

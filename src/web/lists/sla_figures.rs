@@ -40,19 +40,28 @@ impl Show {
     /// The list with that name; what is owed now by default.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        Self::ALL.iter().find(|(_, own, _)| *own == name).map_or(Self::Owed, |(show, _, _)| *show)
+        Self::ALL
+            .iter()
+            .find(|(_, own, _)| *own == name)
+            .map_or(Self::Owed, |(show, _, _)| *show)
     }
 
     /// Its name in the query.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(show, _, _)| *show == self).map_or("owed", |(_, name, _)| name)
+        Self::ALL
+            .iter()
+            .find(|(show, _, _)| *show == self)
+            .map_or("owed", |(_, name, _)| name)
     }
 
     /// Its title.
     #[must_use]
     pub fn title(self) -> &'static str {
-        Self::ALL.iter().find(|(show, _, _)| *show == self).map_or("", |(_, _, title)| title)
+        Self::ALL
+            .iter()
+            .find(|(show, _, _)| *show == self)
+            .map_or("", |(_, _, title)| title)
     }
 
     /// Whether it counts `follow_up`.
@@ -80,7 +89,10 @@ pub fn was_late(follow_up: &FollowUp) -> bool {
 #[must_use]
 pub fn time_to_git(follow_up: &FollowUp) -> Option<TimeDelta> {
     follow_up.pull.as_ref()?.merge_sha.as_ref()?;
-    let merged = follow_up.deadlines.iter().find(|deadline| deadline.goal == Goal::Merged)?;
+    let merged = follow_up
+        .deadlines
+        .iter()
+        .find(|deadline| deadline.goal == Goal::Merged)?;
     Some(merged.met_at? - follow_up.from)
 }
 
@@ -133,9 +145,15 @@ pub struct Figures {
 #[must_use]
 pub fn figures(follow_ups: &[FollowUp], since: Time, now: Time) -> Figures {
     let count = |show: Show| follow_ups.iter().filter(|follow_up| show.has(follow_up)).count();
-    let counts: BTreeMap<_, _> = Show::ALL.iter().map(|(show, name, _)| (*name, count(*show))).collect();
+    let counts: BTreeMap<_, _> = Show::ALL
+        .iter()
+        .map(|(show, name, _)| (*name, count(*show)))
+        .collect();
     let closed = count(Show::InTime) + count(Show::ClosedLate);
-    let known = follow_ups.iter().filter(|follow_up| follow_up.state != FollowUpState::Capturing).count();
+    let known = follow_ups
+        .iter()
+        .filter(|follow_up| follow_up.state != FollowUpState::Capturing)
+        .count();
     let mut to_git: Vec<_> = follow_ups.iter().filter_map(time_to_git).collect();
     to_git.sort_unstable();
     let mut weeks = BTreeMap::new();
@@ -150,7 +168,10 @@ pub fn figures(follow_ups: &[FollowUp], since: Time, now: Time) -> Figures {
             week.opened += 1;
         }
         let late = was_late(follow_up);
-        if let Some(week) = follow_up.closed_at.and_then(|closed| weeks.get_mut(&monday_of(closed))) {
+        if let Some(week) = follow_up
+            .closed_at
+            .and_then(|closed| weeks.get_mut(&monday_of(closed)))
+        {
             *(if late { &mut week.late } else { &mut week.in_time }) += 1;
         }
         let team = teams.entry(follow_up.team.clone()).or_default();
@@ -192,7 +213,13 @@ fn rank(sorted: &[TimeDelta], percent: usize) -> Option<TimeDelta> {
 pub fn worst_first(follow_ups: &mut [FollowUp]) {
     follow_ups.sort_by_key(|follow_up| {
         let due = follow_up.next_deadline().map(|deadline| deadline.due);
-        (follow_up.is_closed(), !follow_up.is_breached(), due.is_none(), due, std::cmp::Reverse(follow_up.closed_at))
+        (
+            follow_up.is_closed(),
+            !follow_up.is_breached(),
+            due.is_none(),
+            due,
+            std::cmp::Reverse(follow_up.closed_at),
+        )
     });
 }
 
@@ -230,7 +257,11 @@ pub(super) mod tests {
             },
             approvers: vec![],
             from,
-            deadlines: vec![deadline(Goal::Opened, 1), deadline(Goal::Merged, 24), deadline(Goal::Converged, 72)],
+            deadlines: vec![
+                deadline(Goal::Opened, 1),
+                deadline(Goal::Merged, 24),
+                deadline(Goal::Converged, 72),
+            ],
             drift: vec![],
             files: vec![],
             items: vec![],
@@ -263,7 +294,11 @@ pub(super) mod tests {
             opened_at: from,
         });
         let done = from + TimeDelta::hours(hours);
-        follow_up.merged("abc".into(), done).unwrap().converged(done + TimeDelta::hours(1)).unwrap()
+        follow_up
+            .merged("abc".into(), done)
+            .unwrap()
+            .converged(done + TimeDelta::hours(1))
+            .unwrap()
     }
 
     #[test]
@@ -288,31 +323,77 @@ pub(super) mod tests {
         ];
         let figures = figures(&all, at(-24 * 7), at(201));
         let count = |name: &str| figures.counts[name];
-        assert_eq!((count("owed"), count("late"), count("in-time"), count("closed-late")), (2, 1, 3, 1));
+        assert_eq!(
+            (
+                count("owed"),
+                count("late"),
+                count("in-time"),
+                count("closed-late")
+            ),
+            (2, 1, 3, 1)
+        );
         assert_eq!((count("no-drift"), count("to-git"), count("all")), (1, 3, 6));
         assert_eq!(figures.in_time_percent, Some(75));
-        assert_eq!(figures.no_drift_percent, Some(20), "one of five whose drift is known");
+        assert_eq!(
+            figures.no_drift_percent,
+            Some(20),
+            "one of five whose drift is known"
+        );
         assert_eq!(figures.to_git_median, Some(TimeDelta::hours(4)));
         assert_eq!(figures.to_git_p90, Some(TimeDelta::hours(30)));
         let weeks: Vec<_> = figures.weeks.values().cloned().collect();
         assert_eq!(weeks.len(), 3);
-        assert_eq!(weeks[1], Week { opened: 5, in_time: 3, late: 1 });
-        assert_eq!(weeks[2], Week { opened: 1, in_time: 0, late: 0 });
-        assert_eq!(figures.teams["orders"], Team { emergencies: 3, open: 2, late: 1, in_time: 0, closed_late: 1 });
+        assert_eq!(
+            weeks[1],
+            Week {
+                opened: 5,
+                in_time: 3,
+                late: 1
+            }
+        );
+        assert_eq!(
+            weeks[2],
+            Week {
+                opened: 1,
+                in_time: 0,
+                late: 0
+            }
+        );
+        assert_eq!(
+            figures.teams["orders"],
+            Team {
+                emergencies: 3,
+                open: 2,
+                late: 1,
+                in_time: 0,
+                closed_late: 1
+            }
+        );
     }
 
     #[test]
     fn nothing_is_no_number_rather_than_a_hundred_per_cent() {
         let none = figures(&[], at(0), at(1));
-        assert_eq!((none.in_time_percent, none.no_drift_percent, none.to_git_median), (None, None, None));
+        assert_eq!(
+            (none.in_time_percent, none.no_drift_percent, none.to_git_median),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn the_worst_debt_comes_first() {
         let mut late = follow_up("a", at(10)).owed(at(10)).unwrap();
         late.deadlines[1] = late.deadlines[1].tick(at(40)).unwrap();
-        let mut list = vec![merged("b", at(0), 1), follow_up("c", at(5)), late.clone(), follow_up("d", at(1))];
+        let mut list = vec![
+            merged("b", at(0), 1),
+            follow_up("c", at(5)),
+            late.clone(),
+            follow_up("d", at(1)),
+        ];
         worst_first(&mut list);
-        assert_eq!(list.iter().map(|f| f.team.as_str()).collect::<Vec<_>>(), ["a", "d", "c", "b"]);
+        assert_eq!(
+            list.iter().map(|f| f.team.as_str()).collect::<Vec<_>>(),
+            ["a", "d", "c", "b"]
+        );
     }
 }

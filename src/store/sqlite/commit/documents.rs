@@ -191,7 +191,10 @@ fn changed(what: &'static str, rows: u64) -> Result<(), StoreError> {
     }
 }
 
-pub(super) async fn upsert_delivery(connection: &mut SqliteConnection, delivery: &Delivery) -> Result<(), StoreError> {
+pub(super) async fn upsert_delivery(
+    connection: &mut SqliteConnection,
+    delivery: &Delivery,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO deliveries (notice, channel, undeliverable, document) VALUES (?, ?, ?, ?)
          ON CONFLICT (notice, channel) DO UPDATE SET

@@ -15,11 +15,7 @@ fn folder() -> std::path::PathBuf {
 
 #[test]
 fn every_page_is_there_to_be_looked_at() {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || concat!(env!("CARGO_MANIFEST_DIR"), "/target").into(),
-        std::path::PathBuf::from,
-    );
-    let pages = target.join("pages");
+    let pages = folder();
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
     for file in ["breakglass.css", "breakglass.js", "breakglass.svg"] {
         std::fs::copy(here.join(file), pages.join("static").join(file)).unwrap();

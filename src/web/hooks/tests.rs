@@ -1,0 +1,227 @@
+//! The receivers as their senders find them.
+
+use crate::config::AuditSender;
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::job::JobKind;
+use crate::domain::transition::{About, Transition, Write, record};
+use crate::store::EntryFilter;
+use crate::verify::tests::{fill, honest, now};
+use crate::web::lists::fixture::{Answer, Stage};
+use axum::body::Body;
+use hmac::{Hmac, KeyInit, Mac};
+use http::{Request, StatusCode, header};
+use serde_json::json;
+use sha2::Sha256;
+use std::io::Write as _;
+
+fn token(stage: &Stage) -> String {
+    let AuditSender::Token(token) = &stage.app.config().clusters["production"].audit else {
+        panic!("a token")
+    };
+    format!("Bearer {}", token.expose())
+}
+
+async fn send(stage: &Stage, cluster: &str, token: &str, gzip: bool, body: Vec<u8>) -> Answer {
+    let mut request = Request::post(format!("/hooks/audit/{cluster}")).header(header::AUTHORIZATION, token);
+    if gzip {
+        request = request.header(header::CONTENT_ENCODING, "gzip");
+    }
+    stage.send(request.body(Body::from(body)).unwrap()).await
+}
+
+fn packed(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A batch with one event of somebody else, which is counted.
+fn batch(n: u32) -> Vec<u8> {
+    json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [{
+        "level": "Metadata", "auditID": format!("{n:08}-0000-0000-0000-000000000000"), "stage": "ResponseComplete",
+        "requestURI": "/api/v1/namespaces/payments/pods", "verb": "list",
+        "user": {"username": "system:kube-scheduler"}, "sourceIPs": ["10.0.0.1"],
+        "objectRef": {"resource": "pods", "namespace": "payments", "apiVersion": "v1"},
+        "responseStatus": {"code": 200},
+        "requestReceivedTimestamp": "2026-03-01T10:00:00.000000Z", "stageTimestamp": "2026-03-01T10:00:00.010000Z",
+    }]})
+    .to_string()
+    .into_bytes()
+}
+
+async fn entries(stage: &Stage, kind: EntryKind) -> usize {
+    let filter = EntryFilter {
+        kinds: vec![kind],
+        limit: 100,
+        ..EntryFilter::default()
+    };
+    stage.app.broker.store.entries(filter).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_batch_is_durable_before_its_answer_and_a_repeat_changes_nothing() {
+    let stage = Stage::new().await;
+    let token = token(&stage);
+    assert_eq!(
+        send(&stage, "production", &token, false, batch(1)).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(entries(&stage, EntryKind::BatchCount).await, 1);
+    assert_eq!(
+        send(&stage, "production", &token, true, packed(&batch(1)))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        entries(&stage, EntryKind::BatchCount).await,
+        1,
+        "the same batch, packed"
+    );
+    assert_eq!(
+        send(&stage, "production", &token, true, packed(&batch(2)))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(entries(&stage, EntryKind::BatchCount).await, 2);
+}
+
+#[tokio::test]
+async fn an_unknown_cluster_and_a_wrong_token_look_the_same() {
+    let stage = Stage::new().await;
+    let wrong = send(&stage, "production", "Bearer wrong", false, batch(1)).await;
+    let unknown = send(&stage, "elsewhere", &token(&stage), false, batch(1)).await;
+    let none = send(&stage, "production", "", false, batch(1)).await;
+    let empty = send(&stage, "elsewhere", "Bearer ", false, batch(1)).await;
+    for answer in [&wrong, &unknown, &none, &empty] {
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (StatusCode::UNAUTHORIZED, wrong.text.as_str())
+        );
+    }
+    assert_eq!(entries(&stage, EntryKind::BatchCount).await, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_and_answered_so_that_it_is_not_sent_for_ever() {
+    let stage = Stage::new().await;
+    let token = token(&stage);
+    assert_eq!(
+        send(&stage, "production", &token, false, b"{\"kind\":".to_vec())
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        send(&stage, "production", &token, true, b"never packed".to_vec())
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(entries(&stage, EntryKind::Quarantined).await, 2);
+}
+
+#[tokio::test]
+async fn a_bomb_is_refused_and_said_to_compliance() {
+    let stage = Stage::new().await;
+    let bomb = packed(&vec![b' '; 300 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    let answer = send(&stage, "production", &token(&stage), true, bomb).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let findings = stage.app.broker.store.open_findings().await.unwrap();
+    assert!(
+        findings[0].text.contains("longer than can be taken"),
+        "{findings:?}"
+    );
+}
+
+async fn deliver(stage: &Stage, id: &str, secret: &str, number: u64) -> Answer {
+    let body = json!({"action": "closed", "repository": {"id": 5}, "pull_request": {"number": number, "merged": true,
+        "head": {"sha": "h"}, "base": {"ref": "main"}}})
+    .to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let request = Request::post("/hooks/forge")
+        .header("x-github-event", "pull_request")
+        .header("x-github-delivery", id)
+        .header("x-hub-signature-256", signature);
+    stage.send(request.body(Body::from(body)).unwrap()).await
+}
+
+/// A follow-up whose pull request is number 7.
+async fn owed(stage: &Stage) -> crate::ids::FollowUpId {
+    let store = stage.app.broker.store.as_ref();
+    let (grant, _) = fill(store, honest).await;
+    let mut debt = crate::web::lists::fixture::debt(now());
+    debt.grant = grant;
+    debt.request = store.grant(grant).await.unwrap().unwrap().request;
+    let id = debt.id;
+    let entry = record(
+        EntryKind::FollowUpOwed,
+        now(),
+        About::follow_up(&debt),
+        "owed",
+        json!({}),
+    );
+    store
+        .commit(Transition::new(entry).write(Write::NewFollowUp(debt)))
+        .await
+        .unwrap();
+    id
+}
+
+#[tokio::test]
+async fn the_forge_wakes_the_follow_up_whose_pull_request_moved() {
+    let stage = Stage::new().await;
+    let id = owed(&stage).await;
+    let secret = stage.app.config().forge.webhook_secret.expose().to_owned();
+    let store = &stage.app.broker.store;
+    assert_eq!(
+        deliver(&stage, "d-1", &secret, 8).await.status,
+        StatusCode::ACCEPTED
+    );
+    assert!(
+        store.jobs().await.unwrap().is_empty(),
+        "somebody else's pull request"
+    );
+    assert_eq!(
+        deliver(&stage, "d-2", &secret, 7).await.status,
+        StatusCode::ACCEPTED
+    );
+    let jobs = store.jobs().await.unwrap();
+    assert_eq!(
+        jobs.iter().map(|job| job.kind.clone()).collect::<Vec<_>>(),
+        [JobKind::Follow { follow_up: id }]
+    );
+    assert!(jobs[0].due <= now());
+    let again = deliver(&stage, "d-2", &secret, 7).await;
+    assert_eq!((again.status, again.text.as_str()), (StatusCode::OK, "known\n"));
+}
+
+#[tokio::test]
+async fn what_the_forge_did_not_sign_wakes_nobody_and_is_found() {
+    let stage = Stage::new().await;
+    owed(&stage).await;
+    for _ in 0..3 {
+        assert_eq!(
+            deliver(&stage, "d-1", "guessed", 7).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+    }
+    assert!(
+        stage
+            .app
+            .broker
+            .store
+            .jobs()
+            .await
+            .unwrap()
+            .iter()
+            .all(|job| !matches!(job.kind, JobKind::Follow { .. }))
+    );
+    let findings = stage.app.broker.store.open_findings().await.unwrap();
+    assert_eq!(findings.len(), 1, "one finding, however many tries");
+    assert!(findings[0].text.contains("without the forge's signature"));
+}
