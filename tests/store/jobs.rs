@@ -173,7 +173,10 @@ pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: E
         .commit(Transition::new(said("not delivered")).write(write))
         .await
         .unwrap();
-    assert_eq!(store.undeliverable().await.unwrap(), std::slice::from_ref(&given_up));
+    assert_eq!(
+        store.undeliverable().await.unwrap(),
+        std::slice::from_ref(&given_up)
+    );
     let late = Delivery {
         delivered_at: Some(at(90)),
         undeliverable: false,
