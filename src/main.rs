@@ -57,7 +57,7 @@ enum Command {
         audit_policy: bool,
     },
     /// Go through a whole emergency against the running broker and its cluster, a line per stage.
-    Drill(drill::Options),
+    Drill(Box<drill::Options>),
 }
 
 fn main() -> ExitCode {

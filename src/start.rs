@@ -45,6 +45,9 @@ pub fn serve(path: &Path) -> Result<(), String> {
 }
 
 async fn run(config: Config) -> Result<(), String> {
+    if let Some(why) = web::hooks::audit::unsupported(&config) {
+        return Err(why);
+    }
     let config = Arc::new(config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let signer = Arc::new(

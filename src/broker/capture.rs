@@ -264,6 +264,7 @@ impl Broker {
         drift: &Drift,
     ) -> Result<Outcome> {
         let repository = self.repository_for(grant);
+        let mut published = None;
         let mut base_commit = String::new();
         let plan = match &repository {
             Some((_, repository)) => {
@@ -303,12 +304,19 @@ impl Broker {
                 actions,
                 plan: &plan,
             };
-            follow_up.pull = Some(self.publish(&work).await?);
+            let (pull, checkpoint) = self.publish(&work).await?;
+            follow_up.pull = Some(pull);
+            published = Some(checkpoint);
         }
-        self.commit_owed(follow_up, now).await
+        self.commit_owed(follow_up, published, now).await
     }
 
-    async fn commit_owed(&self, follow_up: FollowUp, now: crate::clock::Time) -> Result<Outcome> {
+    async fn commit_owed(
+        &self,
+        follow_up: FollowUp,
+        published: Option<String>,
+        now: crate::clock::Time,
+    ) -> Result<Outcome> {
         let about = About::follow_up(&follow_up);
         let id = follow_up.id;
         let objects: std::collections::BTreeSet<_> = follow_up.drift.iter().map(|row| &row.object).collect();
@@ -336,7 +344,26 @@ impl Broker {
         let facts = json!({"drift": follow_up.drift, "pull_request": follow_up.pull, "items": follow_up.items,
             "deadlines": follow_up.deadlines});
         let new = follow_up.owed(now)?;
-        let transition = Transition::new(record(EntryKind::FollowUpOwed, now, about, sentence, facts))
+        let mut transition = Transition::new(record(
+            EntryKind::FollowUpOwed,
+            now,
+            about.clone(),
+            sentence,
+            facts,
+        ));
+        if let Some(checkpoint) = published {
+            // From here on a copy lies outside the house, and an export must be provable against it.
+            let sentence = "A checkpoint went out with the pull request";
+            let facts = json!({"checkpoint": checkpoint});
+            transition = transition.record(record(
+                EntryKind::CheckpointPublished,
+                now,
+                about,
+                sentence,
+                facts,
+            ));
+        }
+        let transition = transition
             .write(Write::FollowUp {
                 expected: FollowUpState::Capturing,
                 new,

@@ -37,11 +37,13 @@ impl Broker {
     ///
     /// # Errors
     /// The forge's.
-    pub(super) async fn publish(&self, work: &Publication<'_>) -> Result<PullRequest> {
+    ///
+    /// Returns the pull request and the ledger's checkpoint that went out with it.
+    pub(super) async fn publish(&self, work: &Publication<'_>) -> Result<(PullRequest, String)> {
         let repo = super::follow_up::repo_of(work.repository);
         let branch = format!("breakglass/{}", work.grant.id);
         let checkpoint = self.store.head().await?.checkpoint;
-        let title = Self::title(work);
+        let title = title(work);
         // The grant's own words, not the clock: a repeated try must make the same commit.
         let message = CommitMessage {
             subject: title.clone(),
@@ -83,7 +85,7 @@ impl Broker {
         }
         self.forge.update_body(&repo, pull.number, &new.body).await?;
         self.ask_for_reviews(work, pull.number).await;
-        Ok(PullRequest {
+        let pull = PullRequest {
             repository: work.name.to_owned(),
             number: pull.number,
             url: pull.url,
@@ -98,7 +100,8 @@ impl Broker {
                 .pull
                 .as_ref()
                 .map_or_else(|| self.now(), |known| known.opened_at),
-        })
+        };
+        Ok((pull, checkpoint))
     }
 
     /// Asks the approvers whose login is known; a refusal of the forge costs nothing but the hint.
@@ -121,20 +124,6 @@ impl Broker {
             }
             Err(error) => tracing::warn!(%error, "reviews could not be asked for"),
         }
-    }
-
-    fn title(work: &Publication<'_>) -> String {
-        let objects: BTreeSet<_> = work
-            .follow_up
-            .drift
-            .iter()
-            .map(|row| row.object.as_str())
-            .collect();
-        let what = match objects.iter().next() {
-            Some(only) if objects.len() == 1 => (*only).to_owned(),
-            _ => count(objects.len(), "object"),
-        };
-        format!("Emergency change on {}: {what}", work.grant.cluster)
     }
 
     async fn body(&self, work: &Publication<'_>, checkpoint: &str) -> Result<PullBody> {
@@ -246,4 +235,19 @@ fn short(checkpoint: &str) -> Option<String> {
     let mut lines = checkpoint.lines();
     let (_, size, root) = (lines.next()?, lines.next()?, lines.next()?);
     Some(format!("{size}:{root}"))
+}
+
+/// The pull request's title, and the commit's subject.
+fn title(work: &Publication<'_>) -> String {
+    let objects: BTreeSet<_> = work
+        .follow_up
+        .drift
+        .iter()
+        .map(|row| row.object.as_str())
+        .collect();
+    let what = match objects.iter().next() {
+        Some(only) if objects.len() == 1 => (*only).to_owned(),
+        _ => count(objects.len(), "object"),
+    };
+    format!("Emergency change on {}: {what}", work.grant.cluster)
 }

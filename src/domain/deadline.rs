@@ -1,4 +1,4 @@
-//! Deadlines of a follow-up: opened by, merged by, converged by. `OnTime` → `DueSoon` → Breached.
+//! Deadlines of a follow-up: opened by, merged by, converged by. `OnTime` → `DueSoon` → `Breached`.
 //!
 //! They run from the end of the access and never restart. Each threshold is passed once.
 

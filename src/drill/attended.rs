@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long people may take for a step.
-const PEOPLE: Duration = Duration::from_secs(30 * 60);
+const PEOPLE: Duration = Duration::from_mins(30);
 
 /// Goes through it with people. Whether nothing failed.
 pub(super) async fn run(
@@ -33,6 +33,7 @@ pub(super) async fn run(
     Ok(score.close())
 }
 
+#[expect(clippy::too_many_lines, reason = "one stage after another, as the drill runs")]
 async fn watch(
     score: &mut Score,
     options: &Options,

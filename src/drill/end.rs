@@ -9,7 +9,7 @@ use crate::ids::{FollowUpId, GrantId};
 use std::time::{Duration, Instant};
 
 /// The broker must have proved the death by then.
-const PROVED: Duration = Duration::from_secs(60);
+const PROVED: Duration = Duration::from_mins(1);
 
 /// Presses "I am done" and watches the rights meanwhile. When it was pressed, and the time until the
 /// first refusal.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use url::Url;
 
 /// The pull request must be open by then: the record settles first.
-const CAPTURED: Duration = Duration::from_secs(120);
+const CAPTURED: Duration = Duration::from_mins(2);
 /// The check, the merge and the convergence must each be there by then.
 const FOLLOWED: Duration = Duration::from_secs(90);
 

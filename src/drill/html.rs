@@ -319,15 +319,12 @@ fn unescape(text: &str) -> String {
         let read = after
             .split_once(';')
             .and_then(|(name, after)| Some((character(name)?, after)));
-        match read {
-            Some((c, after)) => {
-                plain.push(c);
-                rest = after;
-            }
-            None => {
-                plain.push('&');
-                rest = after;
-            }
+        if let Some((c, after)) = read {
+            plain.push(c);
+            rest = after;
+        } else {
+            plain.push('&');
+            rest = after;
         }
     }
     plain.push_str(rest);

@@ -96,9 +96,9 @@ mod tests {
 
     fn jar(from: &str, lines: &[&str]) -> Jar {
         let mut jar = Jar::default();
-        lines
-            .iter()
-            .for_each(|line| jar.keep(&url(from), line, SystemClock.now()));
+        for line in lines {
+            jar.keep(&url(from), line, SystemClock.now());
+        }
         jar
     }
 

@@ -78,7 +78,7 @@ fn public_key(options: &Options, config: &Config) -> Result<VerifierKey, Failure
 }
 
 /// How long a broker that is just being started may take.
-const STARTED: Duration = Duration::from_secs(60);
+const STARTED: Duration = Duration::from_mins(1);
 
 /// The broker says that it is ready.
 async fn ready(visitor: &mut Visitor) -> Result<((), String), Failure> {

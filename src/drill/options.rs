@@ -120,7 +120,7 @@ impl Target {
             minutes: profile
                 .durations
                 .first()
-                .map_or(15, |first| i64::try_from(first.seconds() / 60).unwrap_or(15)),
+                .map_or(15, |first| i64::from(first.seconds() / 60)),
             deployment: options.deployment.clone(),
         })
     }

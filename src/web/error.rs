@@ -233,7 +233,7 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     match &error {
         Error::Internal(detail) => tracing::error!(request = %id.0, path, detail, "a request failed"),
         Error::Unavailable { .. } => {
-            tracing::warn!(request = %id.0, path, %error, "an outside party is not available")
+            tracing::warn!(request = %id.0, path, %error, "an outside party is not available");
         }
         error => tracing::info!(request = %id.0, path, %error, "a request was turned away"),
     }

@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_diff_shows_the_change_and_counts_what_it_leaves_out() {
-        let old: String = (0..40).map(|n| format!("line {n}\n")).collect();
+        let old: String = (0..40).fold(String::new(), |text, n| text + "line " + &n.to_string() + "\n");
         let new = old.replace("line 20\n", "line twenty\n");
         let found = diff(&file(Some(&old), Some(&new)));
         assert_eq!(found.lines.first(), Some(&DiffLine::Skipped(17)));

@@ -121,7 +121,7 @@ async fn reload(keys: RustlsConfig, cert: PathBuf, key: PathBuf) {
                 tracing::info!(cert = %cert.display(), "the certificate was read again");
             }
             Err(error) => {
-                tracing::error!(cert = %cert.display(), %error, "the new certificate cannot be used; the old one stays")
+                tracing::error!(cert = %cert.display(), %error, "the new certificate cannot be used; the old one stays");
             }
         }
     }

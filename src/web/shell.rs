@@ -199,6 +199,7 @@ fn phase(shell: &Shell, grant: &Grant) -> Option<LivePhase> {
 
 /// A shell of nobody at the beginning of time.
 #[cfg(test)]
+#[must_use]
 pub fn for_test() -> Shell {
     Shell {
         title: "test".into(),

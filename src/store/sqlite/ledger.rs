@@ -28,7 +28,7 @@ impl SqliteStore {
         let stored = row.get::<Option<i64>, _>("stored").unwrap_or(0);
         if row.get::<i64, _>("heads") == 0 {
             if stored > 0 {
-                return Err(refused(&format!(
+                return Err(refused(format!(
                     "{stored} entries are stored and their signed head is gone"
                 )));
             }
@@ -42,7 +42,7 @@ impl SqliteStore {
         }
         if stored != index(frontier.size()) {
             let size = frontier.size();
-            return Err(refused(&format!(
+            return Err(refused(format!(
                 "its head is of {size} entries, and {stored} are stored"
             )));
         }
@@ -52,15 +52,15 @@ impl SqliteStore {
     /// The checkpoint is ours and signs exactly this frontier.
     fn check_head(&self, frontier: &Frontier, checkpoint: &str) -> Result<(), StoreError> {
         let signed = SignedCheckpoint::parse(checkpoint)
-            .map_err(|error| refused(&format!("its newest checkpoint cannot be read: {error}")))?;
+            .map_err(|error| refused(format!("its newest checkpoint cannot be read: {error}")))?;
         let key = self.signer.verifier_key();
         signed.verify(std::slice::from_ref(&key)).map_err(|error| {
-            refused(&format!(
+            refused(format!(
                 "its newest checkpoint is not signed by the configured key {key}: {error}"
             ))
         })?;
         if *signed.checkpoint() != Checkpoint::of(key.name(), frontier) {
-            return Err(refused(&format!(
+            return Err(refused(format!(
                 "its frontier of {} entries is not the one that its newest checkpoint of {} entries signs",
                 frontier.size(),
                 signed.checkpoint().size
@@ -225,7 +225,7 @@ pub(super) async fn head(connection: &mut SqliteConnection) -> Result<(Frontier,
     Ok((frontier, row.get("checkpoint")))
 }
 
-fn refused(why: &str) -> StoreError {
+fn refused(why: impl std::fmt::Display) -> StoreError {
     StoreError::Refused(format!(
         "the ledger in this store cannot be continued: {why}. Nothing was written; \
          `breakglass verify` on a copy of it says what is whole and what is not"

@@ -90,7 +90,7 @@ impl Stage {
             changed: tokio::sync::broadcast::channel(64).0,
             unwritten_ends: std::sync::Mutex::default(),
             audit: crate::broker::record::AuditState::default(),
-            watches: crate::worker::watch::Watches::default(),
+            watches: crate::broker::watch::Watches::default(),
         };
         let app = App::new(Arc::new(broker), Arc::new(identity.unwrap()));
         Self {
