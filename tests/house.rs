@@ -56,6 +56,11 @@ const LONGER: &[(&str, &str)] = &[
         "one adapter's requests, each with its errors",
     ),
     (
+        "web/follow_ups.rs",
+        "the handlers of one page's forms; to be parted with its growth",
+    ),
+    ("web/lists/sla.rs", "one page: its figures, its chart, its table"),
+    (
         "web/requests.rs",
         "the handlers of one page's forms; to be parted with its growth",
     ),
