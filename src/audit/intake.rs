@@ -267,6 +267,7 @@ impl View<'_> {
             let account = object.name.unwrap_or_default();
             self.alarm(AlarmKind::ForeignIssuance { account, by }, intake);
         } else if object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
+            && !is_namespace_default(&object, &by)
             && matches!(
                 object.resource.as_str(),
                 "serviceaccounts" | "secrets" | "roles" | "rolebindings"
@@ -333,3 +334,11 @@ fn content(event: &Value) -> String {
     }
     hex::encode(Sha256::digest(canonical::bytes(&event)))
 }
+/// The account every namespace is given by Kubernetes itself; nothing here runs as it.
+fn is_namespace_default(object: &Object, by: &str) -> bool {
+    by == "system:serviceaccount:kube-system:service-account-controller"
+        && object.resource == "serviceaccounts"
+        && object.subresource.is_none()
+        && object.name.as_deref() == Some("default")
+}
+

@@ -277,9 +277,10 @@ mod tests {
     /// A broker that is its own provider: signed out, a link, the question, a cookie, the page.
     async fn broker() -> Url {
         let home = |headers: axum::http::HeaderMap| async move {
-            match headers.get(COOKIE).is_some_and(|cookie| cookie == "session=1") {
-                true => Html(HERE),
-                false => Html(r#"<h1>Out</h1><a href="/sign-in">Sign in with it</a>"#),
+            if headers.get(COOKIE).is_some_and(|cookie| cookie == "session=1") {
+                Html(HERE)
+            } else {
+                Html(r#"<h1>Out</h1><a href="/sign-in">Sign in with it</a>"#)
             }
         };
         let chosen = |body: String| async move {

@@ -1,5 +1,6 @@
 // A real browser for tests and screenshots.
 
+export { AxeBuilder } from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
