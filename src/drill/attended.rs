@@ -35,7 +35,6 @@ pub(super) async fn run(
     Ok(score.close())
 }
 
-#[expect(clippy::too_many_lines, reason = "one stage after another, as the drill runs")]
 async fn watch(
     score: &mut Score,
     options: &Options,
