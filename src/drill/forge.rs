@@ -1,7 +1,8 @@
 //! The demo forge's page of one pull request: read, reviewed and merged as people do.
 
 use super::failure::Failure;
-use super::html::{Form, Page};
+use super::form::Form;
+use super::html::Page;
 use super::visitor::Visitor;
 use url::Url;
 

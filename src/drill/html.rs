@@ -1,6 +1,6 @@
-//! Reads out of a page what a person would: its headline, its forms with what is filled in already,
-//! its links, the text of an element known by its id. It knows well-formed pages of this service and
-//! of the demo forge, and no more of HTML than those use.
+//! Reads out of a page what a person would: its headline, its links, the text of an element known by
+//! its id. It knows well-formed pages of this service and of the demo forge, and no more of HTML than
+//! those use.
 
 /// Elements that have no end.
 const VOID: &[&str] = &["br", "hr", "img", "input", "link", "meta"];
@@ -20,32 +20,17 @@ pub(super) struct Tag {
 }
 
 impl Tag {
+    /// What element it begins.
+    pub(super) fn element(&self) -> &str {
+        &self.name
+    }
+
     /// The value of an attribute; empty for one without value.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.attributes
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
-    }
-}
-
-/// A form as it stands on the page: where it goes and what it would send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Form {
-    /// Where it goes, as written.
-    pub(super) action: String,
-    /// What it would send if its first button were pressed.
-    pub(super) fields: Vec<(String, String)>,
-    /// Its buttons that have a name: name and value.
-    pub(super) buttons: Vec<(String, String)>,
-}
-
-impl Form {
-    /// The form with one field set to `value`, whatever it held.
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
-        self.fields.retain(|(key, _)| key != name);
-        self.fields.push((name.to_owned(), value.to_owned()));
-        self
     }
 }
 
@@ -206,57 +191,6 @@ impl Page {
                     .map(|(_, to)| to.to_owned())
             })
     }
-
-    /// The forms of the page.
-    pub(super) fn forms(&self) -> Vec<Form> {
-        let forms = self.named("form").into_iter();
-        forms
-            .map(|(tag, inside)| Form {
-                action: tag.get("action").unwrap_or_default().to_owned(),
-                fields: inside.fields(),
-                buttons: inside
-                    .named("button")
-                    .iter()
-                    .filter_map(|(tag, _)| Some((tag.get("name")?.to_owned(), tag.get("value")?.to_owned())))
-                    .collect(),
-            })
-            .collect()
-    }
-
-    /// The form that goes to `action`.
-    pub(super) fn form(&self, action: &str) -> Option<Form> {
-        self.forms().into_iter().find(|form| form.action == action)
-    }
-
-    fn fields(&self) -> Vec<(String, String)> {
-        let mut fields = vec![];
-        for (tag, inside) in self.all(|tag| tag.get("name").is_some()) {
-            let name = tag.get("name").unwrap_or_default().to_owned();
-            let value = match (tag.name.as_str(), tag.get("type").unwrap_or_default()) {
-                ("input", "radio" | "checkbox") if tag.get("checked").is_none() => None,
-                ("input", _) => Some(tag.get("value").unwrap_or_default().to_owned()),
-                // The line break after the tag is not part of the value.
-                ("textarea", _) => Some(
-                    inside
-                        .raw_text()
-                        .strip_prefix('\n')
-                        .map_or_else(|| inside.raw_text(), str::to_owned),
-                ),
-                ("select", _) => {
-                    let options = inside.named("option");
-                    let chosen = options
-                        .iter()
-                        .find(|(option, _)| option.get("selected").is_some())
-                        .or(options.first());
-                    chosen
-                        .map(|(option, text)| option.get("value").map_or_else(|| text.text(), str::to_owned))
-                }
-                _ => None,
-            };
-            fields.extend(value.map(|value| (name, value)));
-        }
-        fields
-    }
 }
 
 fn is_inline(name: &str) -> bool {
@@ -351,41 +285,16 @@ fn character(name: &str) -> Option<char> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const PAGE: &str = r#"<!doctype html><html><head><meta http-equiv="refresh" content="0; url=/go?a=1&amp;b=2"></head>
+    pub(in crate::drill) const PAGE: &str = r#"<!doctype html><html><head><meta http-equiv="refresh" content="0; url=/go?a=1&amp;b=2"></head>
 <body><!-- <h1>not this</h1> --><h1>2 approvals <b>miss</b>ing</h1><div id="grant-headline" data-state="ready"><p>one</p><p>two</p></div>
 <form method="post" action="/requests/1/approve"><input type="hidden" name="csrf" value="a&#34;b"><input type="radio" name="minutes" value="15">
 <input type="radio" name="minutes" value="30" checked><select name="team"><option value="a">A</option><option value="b" selected>B</option></select>
 <textarea name="reason">
  it &lt;broke&gt;</textarea><button name="person" value="oncall"><b>On-call</b></button></form>
 <a href="/grants/7?show=all">See <code>it</code></a><span title="a > b">x</span></body></html>"#;
-
-    #[test]
-    fn a_form_sends_what_a_browser_would_send() {
-        let form = Page::parse(PAGE).form("/requests/1/approve").unwrap();
-        let sent: Vec<_> = form
-            .fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        assert_eq!(
-            sent,
-            [
-                ("csrf", "a\"b"),
-                ("minutes", "30"),
-                ("team", "b"),
-                ("reason", " it <broke>")
-            ]
-        );
-        assert_eq!(form.buttons, [("person".to_owned(), "oncall".to_owned())]);
-        let form = form.with("minutes", "15");
-        assert_eq!(
-            form.fields.iter().filter(|(name, _)| name == "minutes").count(),
-            1
-        );
-    }
 
     #[test]
     fn headline_links_states_and_text_are_read_as_people_read_them() {

@@ -11,6 +11,7 @@ mod evidence;
 mod failure;
 mod follow_up;
 mod forge;
+mod form;
 mod grant;
 mod html;
 mod jar;

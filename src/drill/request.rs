@@ -2,7 +2,8 @@
 //! somebody else.
 
 use super::failure::Failure;
-use super::html::{Form, Page};
+use super::form::Form;
+use super::html::Page;
 use super::options::Target;
 use super::visitor::Visitor;
 use crate::ids::{GrantId, RequestId};

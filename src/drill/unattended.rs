@@ -17,6 +17,7 @@ use crate::ids::{GrantId, RequestId};
 use crate::ledger::VerifierKey;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What one drill needs, and what it must give back.
 pub(super) struct Course<'a> {
@@ -71,14 +72,14 @@ impl<'a> Course<'a> {
     /// Goes through it all; whatever happens, nothing is left behind. Whether nothing failed.
     pub(super) async fn run(mut self) -> bool {
         let stopped = tokio::select! {
-            _ = self.emergency() => false,
-            signal = tokio::signal::ctrl_c() => {
-                println!("stopped{}", signal.err().map(|error| format!(": {error}")).unwrap_or_default());
-                true
-            }
+            _ = self.emergency() => None,
+            why = stopped() => Some(why),
         };
+        if let Some(why) = &stopped {
+            println!("stopped: {why}");
+        }
         self.leave_nothing().await;
-        self.score.close() && !stopped
+        self.score.close() && stopped.is_none()
     }
 
     /// Stops at the first stage that the next ones cannot do without.
@@ -358,6 +359,21 @@ impl<'a> Course<'a> {
                 "NOT TAKEN BACK, end it by hand: {page}: {}",
                 plain(&failure.to_string())
             ),
+        }
+    }
+}
+
+/// Waits until somebody stops the drill; by what. Whoever cannot be heard stops nothing.
+async fn stopped() -> String {
+    let told = signal(SignalKind::interrupt()).and_then(|stop| Ok((stop, signal(SignalKind::terminate())?)));
+    match told {
+        Ok((mut interrupt, mut terminate)) => tokio::select! {
+            _ = interrupt.recv() => "interrupted".to_owned(),
+            _ = terminate.recv() => "told to end".to_owned(),
+        },
+        Err(error) => {
+            println!("a signal will end this drill without taking it back: {error}");
+            std::future::pending().await
         }
     }
 }

@@ -2,7 +2,8 @@
 //! its own button at the demo sign-in when it is asked who it is.
 
 use super::failure::Failure;
-use super::html::{Form, Page};
+use super::form::Form;
+use super::html::Page;
 use super::jar::Jar;
 use crate::clock::{Clock, SystemClock};
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
@@ -277,11 +278,12 @@ mod tests {
     /// A broker that is its own provider: signed out, a link, the question, a cookie, the page.
     async fn broker() -> Url {
         let home = |headers: axum::http::HeaderMap| async move {
-            if headers.get(COOKIE).is_some_and(|cookie| cookie == "session=1") {
-                Html(HERE)
+            let signed_in = headers.get(COOKIE).is_some_and(|cookie| cookie == "session=1");
+            Html(if signed_in {
+                HERE
             } else {
-                Html(r#"<h1>Out</h1><a href="/sign-in">Sign in with it</a>"#)
-            }
+                r#"<h1>Out</h1><a href="/sign-in">Sign in with it</a>"#
+            })
         };
         let chosen = |body: String| async move {
             assert_eq!(body, "person=oncall");
