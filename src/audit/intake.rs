@@ -341,4 +341,3 @@ fn is_namespace_default(object: &Object, by: &str) -> bool {
         && object.subresource.is_none()
         && object.name.as_deref() == Some("default")
 }
-
