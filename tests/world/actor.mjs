@@ -65,9 +65,9 @@ export class Actor {
     return this.press(`/requests/${id}/approve`, { hash: hash ?? '', minutes: String(minutes ?? shown ?? '') });
   }
 
-  /** The grant that a request led to. */
+  /** The grant that a request led to; the bar above the page may show another one. */
   async grantOf(request) {
-    return until('the grant', async () => /\/grants\/([0-9a-f-]{36})/.exec((await this.open(`/requests/${request}`)).text)?.[1]);
+    return until('the grant', async () => /\/grants\/([0-9a-f-]{36})/.exec((await this.open(`/requests/${request}`)).text.split('<main')[1] ?? '')?.[1]);
   }
 
   /** Waits until the grant's page says `what` (a pattern over its words). */
@@ -82,7 +82,7 @@ export class Actor {
   async reveal(grant) {
     await this.sees(`/grants/${grant}`, /Reveal/);
     let page = await this.press(`/grants/${grant}/reveal`);
-    if (!/apiVersion/.test(page.text)) page = await this.press(`/grants/${grant}/reveal`); // the fresh login comes back to a confirmation
+    if (!/apiVersion|No key was shown|did not come back/.test(page.text)) page = await this.press(`/grants/${grant}/reveal`); // the fresh login comes back to a confirmation
     const text = /<pre[^>]*>([\s\S]*?apiVersion[\s\S]*?)<\/pre>/.exec(page.text)?.[1] ?? /<textarea[^>]*>([\s\S]*?apiVersion[\s\S]*?)<\/textarea>/.exec(page.text)?.[1];
     if (!text) throw new Error(`no key was shown: ${words(page.text).slice(-800)}`);
     return unescape(text);

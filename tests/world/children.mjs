@@ -113,7 +113,10 @@ export class Child {
 
   async kill9() {
     this.signal('SIGKILL');
+    // The child itself does not keep this process awake; waiting for its end must.
+    const awake = setTimeout(() => {}, 10_000);
     await this.exit;
+    clearTimeout(awake);
   }
 
   /** Ends it and everything it started, at once. */
