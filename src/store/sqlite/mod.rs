@@ -75,6 +75,12 @@ impl SqliteStore {
                     path.display()
                 ))
             })?;
+        // The lock says that no other process works on a job: whoever held a lease is dead, and what it was
+        // doing (taking an access away, perhaps) goes on at once.
+        sqlx::query("UPDATE jobs SET leased_until = 0 WHERE leased_until > 0")
+            .execute(&mut writer)
+            .await
+            .map_err(database("taking over the jobs of an earlier process"))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
             .connect_with(options.read_only(true).create_if_missing(false))
