@@ -24,6 +24,8 @@ before(async () => {
 after(async () => {
   await world.tap.clear('broker');
   await broker?.stop();
+  // The next file finds the shop as its repository has it.
+  await world.kubectl(['-n', 'payments', 'scale', 'deployment', 'payments-api', '--replicas=3']);
   rmSync(dir, { recursive: true, force: true });
 });
 
