@@ -104,21 +104,25 @@
       if (line) say(line.dataset.say);
     };
     source.addEventListener("end", () => source.close());
-    source.addEventListener("reload", () => { source.close(); if (!dirty()) location.reload(); });
+    // A reload would cut off the navigation under way: the press on "Reveal" would lose its key.
+    const again = () => { if (leaving()) setTimeout(again, 1000); else if (!dirty()) location.reload(); };
+    source.addEventListener("reload", () => { source.close(); again(); });
     addEventListener("pagehide", () => source.close());
   });
 
   // --- forms -----------------------------------------------------------------------------------
   const changed = (form) => [...form.elements].some((e) => (e.tagName === "TEXTAREA" || (e.tagName === "INPUT" && /^(text|search)$/.test(e.type))) && !e.dataset.search && e.value !== e.defaultValue);
-  let leaving = false;
-  const dirty = () => !leaving && [...all("form[data-warn]")].some(changed);
-  addEventListener("beforeunload", (event) => { if (dirty()) event.preventDefault(); });
+  // Until the next page is here; a download never comes to that.
+  let left = -Infinity;
+  const leaving = () => performance.now() - left < 15000;
+  const dirty = () => !leaving() && [...all("form[data-warn]")].some(changed);
+  addEventListener("beforeunload", (event) => { if (dirty()) event.preventDefault(); else left = performance.now(); });
   addEventListener("submit", (event) => {
-    leaving = true;
+    left = performance.now();
     const by = event.submitter;
     if (by) setTimeout(() => { by.disabled = true; by.setAttribute("aria-busy", "true"); }, 0);
   });
-  addEventListener("pageshow", () => { leaving = false; all("[aria-busy]").forEach((e) => { e.disabled = false; e.removeAttribute("aria-busy"); }); });
+  addEventListener("pageshow", () => { left = -Infinity; all("[aria-busy]").forEach((e) => { e.disabled = false; e.removeAttribute("aria-busy"); }); });
 
   all("form[data-preview]").forEach((form) => {
     let timer, turn = 0;

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { AxeBuilder, launch, visitAs } from '../world/browser.mjs';
 import { after, before, test } from 'node:test';
+import { Actor } from '../world/actor.mjs';
 import { startBroker } from '../world/broker.mjs';
 import { connect } from '../world/client.mjs';
 
@@ -103,4 +104,29 @@ test('an emergency by pressing what a person presses', async () => {
   await engineer.getByText('I am done').first().click();
   await engineer.getByRole('button', { name: /Yes, end my access/ }).click();
   await engineer.getByText(/taken away|is dead/).first().waitFor({ timeout: 30_000 });
+});
+
+test('a press is not lost because the page changes meanwhile', async () => {
+  const [asker, approver] = [await Actor.signedIn(world, 'oncall'), await Actor.signedIn(world, 'approver')];
+  const request = await asker.ask();
+  await approver.approve(request);
+  const grant = await asker.grantOf(request);
+  await asker.sees(`/grants/${grant}`, /Reveal/);
+  const page = await pageOf('oncall');
+  let letThrough;
+  const held = new Promise((resolve) => { letThrough = resolve; });
+  await page.route(/\/reveal$/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.goto(`${broker.url}/grants/${grant}`);
+  await page.evaluate(() => { window.asItWas = true; });
+  await page.getByRole('button', { name: /Reveal/ }).first().click({ noWaitAfter: true });
+  await approver.open(`/grants/${grant}`);
+  await approver.press(`/grants/${grant}/end`, { reason: 'it is over' });
+  await page.waitForTimeout(2_000);
+  assert.equal(await page.evaluate(() => window.asItWas), true, 'the page was loaded again while the press was under way');
+  letThrough();
+  await page.getByText(/ended|is over|ending/i).first().waitFor({ timeout: 20_000 });
+  await page.context().close();
 });
