@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod broker;
+pub mod causes;
 pub mod clock;
 pub mod cluster;
 pub mod config;

@@ -141,7 +141,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn words(error: impl std::error::Error) -> String {
-    breakglass::broker::chain(&error)
+    breakglass::causes::chain(&error)
 }
 
 /// Ctrl-C or SIGTERM.

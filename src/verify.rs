@@ -1,6 +1,7 @@
 //! `breakglass verify`: is this record whole? Offline, with the public key, without a word of the broker.
 
 use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
+use crate::causes::chain;
 use crate::ledger::bundle::MAX_BUNDLE;
 use crate::ledger::checkpoint::MAX_NOTE;
 use crate::ledger::{Bundle, Integrity, VerifierKey};
@@ -178,11 +179,6 @@ fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
     } else {
         Ok(bytes)
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    crate::broker::chain(error)
 }
 
 #[cfg(test)]

@@ -146,15 +146,9 @@ fn deepest(error: &reqwest::Error) -> String {
     tame(&cause.to_string())
 }
 
-/// An error with its causes, as one line.
+/// An error with its causes; what a provider wrote into it is made harmless.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    tame(&text)
+    tame(&crate::causes::chain(error))
 }
 
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! E-mail: one multipart message a notice, plain text and HTML saying the same.
 
 use super::contract::DeliveryError;
+use crate::causes::chain;
 use crate::config::{Smtp, SmtpTls};
 use crate::domain::notice::Notice;
 use askama::Template;
@@ -84,6 +85,7 @@ impl Mailer {
         match self.transport.send(message).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_permanent() => Err(DeliveryError::Never(one_line(&error.to_string()))),
+            // lettre's own words say little: the causes behind them name the host that was not reached.
             Err(error) => Err(DeliveryError::Later(one_line(&chain(&error)))),
         }
     }
@@ -126,15 +128,4 @@ fn one_line(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(200)
         .collect()
-}
-
-/// lettre's own words say little: the causes behind them name the host that was not reached.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

@@ -68,7 +68,7 @@ impl From<BrokerError> for Error {
             BrokerError::Cluster(error) => Self::Internal(error.to_string()),
             BrokerError::Forge(error) => Self::Unavailable {
                 what: "The forge does not answer.".to_owned(),
-                detail: crate::broker::chain(&error),
+                detail: crate::causes::chain(&error),
             },
         }
     }
@@ -80,7 +80,7 @@ impl From<StoreError> for Error {
             StoreError::Conflict(what) => {
                 Self::Conflict(format!("{what} was changed by somebody else meanwhile"))
             }
-            error => Self::Internal(crate::broker::chain(&error)),
+            error => Self::Internal(crate::causes::chain(&error)),
         }
     }
 }

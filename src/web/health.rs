@@ -18,7 +18,7 @@ async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
     match app.broker.store.head().await {
         Ok(_) => (StatusCode::OK, "ready\n"),
         Err(error) => {
-            tracing::warn!(error = %crate::broker::chain(&error), "not ready: the store does not answer");
+            tracing::warn!(error = %crate::causes::chain(&error), "not ready: the store does not answer");
             (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
         }
     }

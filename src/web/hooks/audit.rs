@@ -118,7 +118,7 @@ pub async fn receive(
     match timeout_at(until, recorded).await {
         Ok(Ok(Ok(()))) => StatusCode::OK.into_response(),
         Ok(Ok(Err(error))) => {
-            tracing::error!(error = %crate::broker::chain(&error), "a batch could not be entered");
+            tracing::error!(error = %crate::causes::chain(&error), "a batch could not be entered");
             busy("it could not be written; send it again\n")
         }
         Ok(Err(panicked)) => {
@@ -210,7 +210,7 @@ async fn lost(broker: &Broker, cluster: &str) {
         )
         .await
     {
-        tracing::error!(error = %crate::broker::chain(&error), "a lost batch could not be recorded");
+        tracing::error!(error = %crate::causes::chain(&error), "a lost batch could not be recorded");
     }
 }
 

@@ -91,7 +91,7 @@ pub async fn receive(
             StatusCode::ACCEPTED.into_response()
         }
         Err(error) => {
-            tracing::error!(error = %crate::broker::chain(&error), "a forge delivery could not be worked off");
+            tracing::error!(error = %crate::causes::chain(&error), "a forge delivery could not be worked off");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
@@ -168,7 +168,7 @@ impl Receiver {
             let done = broker.let_others_pass().await;
             passing.store(false, Ordering::Release);
             if let Err(error) = done {
-                tracing::warn!(error = %crate::broker::chain(&error), "neutral checks could not be published");
+                tracing::warn!(error = %crate::causes::chain(&error), "neutral checks could not be published");
             }
         });
     }
@@ -183,7 +183,7 @@ impl Receiver {
         let text = "Somebody sent a forge event without the forge's signature, or the webhook's secret differs \
                     between the forge and this service; events are not taken until they agree";
         if let Err(error) = broker.find("forge signature", About::default(), text, None).await {
-            tracing::error!(error = %crate::broker::chain(&error), "a wrong signature could not be recorded");
+            tracing::error!(error = %crate::causes::chain(&error), "a wrong signature could not be recorded");
         }
     }
 }

@@ -69,7 +69,7 @@ fn counts(
                 let count = match newer(&app.broker, since).await {
                     Ok(count) => count,
                     Err(error) => {
-                        tracing::warn!(error = %crate::broker::chain(&error), "the feed could not be counted");
+                        tracing::warn!(error = %crate::causes::chain(&error), "the feed could not be counted");
                         return None;
                     }
                 };
