@@ -90,6 +90,42 @@ pub struct FirstUse {
     pub incomplete: bool,
 }
 
+/// Something that gives access to an account of the grants' namespace, or is one; whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// What it is.
+    pub what: Sighted,
+    /// Its kind.
+    pub kind: String,
+    /// Where it is.
+    pub key: ObjectKey,
+    /// Its UID.
+    pub uid: String,
+    /// The grant that its label names; anybody may have written that.
+    pub grant: Option<String>,
+}
+
+/// What was sighted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighted {
+    /// A `ServiceAccount`.
+    Account,
+    /// A Secret.
+    Secret {
+        /// Of the type a reveal makes, which holds nothing.
+        of_a_reveal: bool,
+    },
+    /// A binding.
+    Binding {
+        /// The accounts it names; `*` for all of them at once.
+        accounts: Vec<String>,
+        /// It names somebody else too.
+        others: bool,
+        /// The role it gives, with its kind.
+        role: String,
+    },
+}
+
 /// A cluster.
 #[async_trait]
 pub trait Cluster: Send + Sync + fmt::Debug {
@@ -136,6 +172,9 @@ pub trait Cluster: Send + Sync + fmt::Debug {
         namespaces: &[String],
         versions: tokio::sync::mpsc::Sender<ObjectVersion>,
     ) -> Result<(), ClusterError>;
+    /// Sends every account and Secret of the grants' namespace and every binding that names one of its subjects,
+    /// as they are and then as they change, until the receiver is gone or the watch ends.
+    async fn guard(&self, sightings: tokio::sync::mpsc::Sender<Sighting>) -> Result<(), ClusterError>;
     /// Reads an object whose name is `nonce`: audited whatever the answer, 403 and 404 too.
     async fn canary(&self, nonce: &str) -> Result<(), ClusterError>;
     /// The live object, `None` when it does not exist.

@@ -1,10 +1,10 @@
 //! A cluster behind a real API server.
 
-use super::contract::{Access, Cluster, ClusterError, FirstUse, Probe, Token};
+use super::contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighting, Token};
 use super::discovery::{Discovery, base};
 use super::kubeconfig::Entrance;
 use super::server::{PATIENCE, Result, Server, segment, text};
-use super::{credential, first_use, kubeconfig, layout, remove, rules, watch};
+use super::{credential, first_use, guard, kubeconfig, layout, remove, rules, watch};
 use crate::config;
 use crate::config::GRANTS_NAMESPACE;
 use crate::domain::object::{ObjectKey, ObjectVersion};
@@ -237,6 +237,10 @@ impl Cluster for KubeCluster {
         versions: mpsc::Sender<ObjectVersion>,
     ) -> Result<()> {
         watch::watch(&self.server, &self.discovery, rules, namespaces, &versions).await
+    }
+
+    async fn guard(&self, sightings: mpsc::Sender<Sighting>) -> Result<()> {
+        guard::guard(&self.server, &sightings).await
     }
 
     async fn canary(&self, nonce: &str) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod manifests;
 mod credential;
 mod discovery;
 mod first_use;
+mod guard;
 mod kube;
 mod kubeconfig;
 mod layout;
@@ -18,4 +19,4 @@ mod server;
 mod watch;
 
 pub use self::kube::KubeCluster;
-pub use contract::{Access, Cluster, ClusterError, FirstUse, Probe, Token};
+pub use contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighted, Sighting, Token};

@@ -26,7 +26,7 @@ const GONE: u16 = 410;
 
 /// One list and watch.
 #[derive(Debug, Clone)]
-struct Scope {
+pub(super) struct Scope {
     resource: Resource,
     path: String,
     /// `fieldSelector=…`, or empty.
@@ -60,6 +60,15 @@ pub(super) async fn watch(
     versions: &Sender<ObjectVersion>,
 ) -> Result<()> {
     let scopes = scopes(server, discovery, rules, namespaces).await?;
+    follow_all(server, &scopes, versions).await
+}
+
+/// Sends the present versions of several scopes and then each change, until the receiver is gone.
+pub(super) async fn follow_all(
+    server: &Server,
+    scopes: &[Scope],
+    versions: &Sender<ObjectVersion>,
+) -> Result<()> {
     let follow = async {
         futures::future::try_join_all(scopes.iter().map(|scope| scope.follow(server, versions))).await?;
         // Nothing to watch, or nobody listens: the latter is what it waits for.
@@ -152,6 +161,16 @@ enum Ended {
 }
 
 impl Scope {
+    /// Everything at that path.
+    pub(super) fn whole(resource: Resource, path: String) -> Self {
+        Self {
+            resource,
+            path,
+            selector: String::new(),
+            keep: BTreeSet::new(),
+        }
+    }
+
     fn doing(&self, what: &str) -> String {
         format!("{what} {}", self.path)
     }

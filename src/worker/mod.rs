@@ -25,6 +25,16 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "rules", every(15), |b| async move {
         b.compare_rules().await
     });
+    for cluster in broker.clusters.keys().cloned() {
+        let over = stop.clone();
+        spawn(broker, tasks, stop, "guard", every(2), move |b| {
+            let (cluster, over) = (cluster.clone(), over.clone());
+            // It goes on as long as the watch does.
+            async move {
+                tokio::select! { () = over.cancelled() => Ok(()), done = b.guard(&cluster) => done }
+            }
+        });
+    }
     spawn(broker, tasks, stop, "deadlines", every(5), |b| async move {
         b.look_at_deadlines().await
     });
@@ -56,7 +66,7 @@ fn spawn<F, S>(
     tasks.spawn(async move {
         loop {
             if let Err(error) = work(Arc::clone(&broker)).await {
-                tracing::warn!(name, error = %crate::broker::chain(&error), "a loop failed; it runs again");
+                tracing::warn!(name, error = %crate::causes::chain(&error), "a loop failed; it runs again");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

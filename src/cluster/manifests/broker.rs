@@ -70,7 +70,8 @@ fn grants_role() -> Value {
             Some(GRANTS_NAMESPACE),
         ),
         json!({"rules": [
-            {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["create", "get", "list", "delete"]},
+            {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"],
+             "verbs": ["create", "get", "list", "watch", "delete"]},
             {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
         ]}),
     )
