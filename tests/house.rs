@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 /// The rooms by floor: a room may use those on lower floors, and on the ground floor its neighbours.
 const FLOORS: [&[&str]; 6] = [
-    &["clock", "ids", "config"],
+    &["causes", "clock", "ids", "config"],
     &["domain"],
     &["ledger", "audit", "drift"],
     &["store", "cluster", "forge", "notify", "identity"],
@@ -28,10 +28,6 @@ const LONGER: &[(&str, &str)] = &[
     ),
     (
         "broker/follow_up.rs",
-        "one stage of an emergency, read from top to bottom",
-    ),
-    (
-        "broker/record.rs",
         "one stage of an emergency, read from top to bottom",
     ),
     (

@@ -26,7 +26,7 @@ pub use classify::{Class, Classified, Flag, Flags, Stream, classify};
 pub use event::{Event, Level, ObjectRef, ParseError, Stage, Status, Text, User, parse};
 pub use intake::{digest_batch, digest_event};
 pub use key::EventKey;
-pub use object::{Object, Touched, touched};
+pub use object::Object;
 pub use record::{Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, Quarantined};
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;

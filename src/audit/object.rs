@@ -1,13 +1,8 @@
-//! What an action was about, and the list of objects a grant touched.
+//! What an action was about.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
 
-use super::{
-    event::{Event, Stage},
-    key::EventKey,
-    record::Action,
-};
+use super::event::Event;
 
 /// An object, or a collection where `name` is absent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,16 +43,6 @@ impl Object {
     pub(super) fn scrubbed(mut self) -> Self {
         self.name = self.name.map(|name| super::scrub::scrub(&name).0.into_owned());
         self
-    }
-
-    /// The object a sub-resource belongs to: `scale`, `status`, `ephemeralcontainers`, `eviction`
-    /// and the rest share their parent's group, resource and name in an audit event.
-    #[must_use]
-    pub fn parent(&self) -> Self {
-        Self {
-            subresource: None,
-            ..self.clone()
-        }
     }
 
     /// `resource/subresource` as RBAC writes it.
@@ -126,55 +111,4 @@ impl Object {
             (None, None) => String::new(),
         }
     }
-}
-
-/// An object a grant changed, or may have changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Touched {
-    /// The object itself, never a sub-resource. Without a name: a `deletecollection`, which names
-    /// nothing and has to be resolved against what was there before.
-    pub object: Object,
-    /// The first change, microseconds since 1970: what came before it was not this grant.
-    pub first_us: i64,
-    /// The last change.
-    pub last_us: i64,
-    /// Some change was a deletion (eviction included).
-    pub deleted: bool,
-    /// Every change so far is uncertain: only the live object can say whether any was applied.
-    pub uncertain: bool,
-}
-
-/// The objects that `actions` changed, each once, in the order of their names.
-#[must_use]
-pub fn touched(actions: &[Action]) -> Vec<Touched> {
-    let mut by_object: BTreeMap<Object, Touched> = BTreeMap::new();
-    // Where the policy sends RequestReceived too, that stage settles nothing the end has not.
-    let ended = |action: &&Action| action.stage == Stage::ResponseComplete;
-    let settled: HashSet<EventKey> = actions
-        .iter()
-        .filter(ended)
-        .map(|action| action.request)
-        .collect();
-    let early = |action: &Action| action.stage == Stage::RequestReceived && settled.contains(&action.request);
-    for action in actions.iter().filter(|action| action.mutates && !early(action)) {
-        let Some(object) = &action.object else { continue };
-        // The version differs between clients; the object is one.
-        let identity = Object {
-            version: String::new(),
-            ..object.parent()
-        };
-        let deleted = action.deletes();
-        let entry = by_object.entry(identity).or_insert_with(|| Touched {
-            object: object.parent(),
-            first_us: action.received_us,
-            last_us: action.received_us,
-            deleted: false,
-            uncertain: true,
-        });
-        entry.first_us = entry.first_us.min(action.received_us);
-        entry.last_us = entry.last_us.max(action.received_us);
-        entry.deleted |= deleted;
-        entry.uncertain &= action.uncertain;
-    }
-    by_object.into_values().collect()
 }

@@ -84,16 +84,6 @@ impl Action {
     pub fn staged(&self) -> Time {
         event::time_of(self.stage_us)
     }
-
-    /// Did it delete its object, or may it have?
-    #[must_use]
-    pub fn deletes(&self) -> bool {
-        let sub = self
-            .object
-            .as_ref()
-            .and_then(|object| object.subresource.as_deref());
-        self.mutates && (self.verb.starts_with("delete") || sub == Some("eviction"))
-    }
 }
 
 /// What is wrong with an event.

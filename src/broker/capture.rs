@@ -7,6 +7,7 @@
 use super::request::done_unless_conflict;
 use super::{Broker, BrokerError, Outcome, Result};
 use crate::cluster::Cluster;
+use crate::domain::action::requests;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::{DriftRow, FileChange, FollowUp, FollowUpState, Item};
 use crate::domain::grant::Grant;
@@ -39,7 +40,7 @@ impl Broker {
     /// # Errors
     /// What failed; tried again until done.
     pub async fn capture(&self, id: FollowUpId) -> Result<Outcome> {
-        let Some(follow_up) = self.store.follow_up(id).await? else {
+        let Some(mut follow_up) = self.store.follow_up(id).await? else {
             return Ok(Outcome::Done);
         };
         if follow_up.state != FollowUpState::Capturing {
@@ -49,7 +50,11 @@ impl Broker {
             return Ok(Outcome::Again(self.now() + TimeDelta::seconds(1)));
         }
         let grant = self.grant(follow_up.grant).await?;
-        let actions = self.store.actions(grant.id).await?;
+        let mut actions = self.store.actions(grant.id).await?;
+        // Read before the cluster is looked at: what is entered from here on opens this again.
+        follow_up.captured_through = actions.iter().map(|(entry, _)| *entry).max();
+        actions = requests(&actions).into_iter().cloned().collect();
+        actions.retain(|(_, action)| !action.is_own_check());
         let observed = self.observe(&grant, &actions).await?;
         let drift = drift::drift(&observed);
         if drift.is_none() && drift.manual.is_empty() {
@@ -412,6 +417,12 @@ async fn kind(cluster: &dyn Cluster, key: &ObjectKey, object: Option<&Value>) ->
     }
 }
 
+/// Classes of actions that run something inside a Pod or talk to it.
+pub(super) const RUNS_INSIDE: &[&str] = &["exec", "attach", "debug", "port-forward"];
+
+/// The class of a Secret that was read.
+pub(super) const SECRET_READ: &str = "secret-read";
+
 /// Why somebody else must look at an emergency that left no drift.
 fn review_owed(actions: &[(u64, ActionRow)]) -> Option<String> {
     let any = |wanted: &[&str]| {
@@ -424,10 +435,10 @@ fn review_owed(actions: &[(u64, ActionRow)]) -> Option<String> {
     if actions.iter().any(|(_, action)| action.mutation) {
         why.push("it changed something");
     }
-    if any(&["exec", "attach", "debug", "port-forward"]) {
+    if any(RUNS_INSIDE) {
         why.push("it ran something inside a Pod");
     }
-    if any(&["secret-read"]) {
+    if any(&[SECRET_READ]) {
         why.push("it read Secrets");
     }
     (!why.is_empty()).then(|| why.join(", "))

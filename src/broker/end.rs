@@ -301,6 +301,7 @@ impl Broker {
             items: vec![],
             pull: None,
             touched: serde_json::Value::Null,
+            captured_through: None,
             review_owed: None,
             reviewed: None,
             waived: None,

@@ -11,6 +11,8 @@ pub mod end;
 pub mod export;
 pub mod follow_up;
 pub mod grant;
+pub mod guard;
+pub mod heed;
 pub mod notices;
 pub mod publish;
 pub mod record;
@@ -210,19 +212,4 @@ impl Broker {
         self.commit(transition).await?;
         Ok(())
     }
-}
-
-/// An error with its causes, once, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = source.source();
-    }
-    text.replace(['\n', '\r'], " ")
 }

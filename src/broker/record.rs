@@ -2,25 +2,22 @@
 //! then it is answered.
 
 use super::canary::{CANARY_PREFIX, Canaries};
-use super::request::skip_conflict;
-use super::{Broker, Changed, Result};
+use super::heed::to_heed;
+use super::{Broker, Result};
 use crate::audit::{self, Accounts, Action, Alarm, AlarmKind, Intake, Issuance, KnownGrant};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::follow_up::FollowUpState;
 use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
-use crate::domain::transition::{About, ActionRow, Record, Transition, Write, record};
+use crate::domain::transition::{About, ActionRow, Record, Transition, record};
 use crate::ids::GrantId;
 use crate::store::GrantFilter;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The flag of the broker's own first use of a key, before anybody was shown it.
-pub const OWN_CHECK: &str = "own-check";
 
 /// The class under which the issuance of a credential is kept.
 pub const ISSUANCE: &str = "issuance";
@@ -29,6 +26,8 @@ pub const ISSUANCE: &str = "issuance";
 #[derive(Debug, Default)]
 pub struct AuditState {
     clusters: Mutex<BTreeMap<String, Seen>>,
+    /// How often it was said that accounts have changed.
+    changes: AtomicU64,
 }
 
 /// What is known of one cluster's audit.
@@ -49,7 +48,7 @@ struct Known {
 }
 
 /// What was done with a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Events entered.
     pub entered: u64,
@@ -76,23 +75,19 @@ impl Broker {
         self.note_seen(cluster, &intake, now);
         let digest = hex::encode(Sha256::digest(body));
         let records = records(cluster, &digest, &intake, &known, now);
-        let Some(transition) = Transition::batch(records) else {
-            return Ok(Recorded {
-                entered: 0,
-                repeats: 0,
-            });
-        };
-        let committed = self.commit(transition).await?;
+        let mut recorded = Recorded::default();
+        if let Some(mut transition) = Transition::batch(records) {
+            for grant in to_heed(&intake) {
+                transition = transition.job(JobKind::Heed { grant }, now);
+            }
+            let committed = self.commit(transition).await?;
+            recorded.entered = committed.entries;
+            recorded.repeats = committed.repeats;
+        }
         for alarm in &intake.alarms {
             self.raise(cluster, alarm, &known).await?;
         }
-        if committed.entries > 0 {
-            self.follow_changes(&intake, &known).await?;
-        }
-        Ok(Recorded {
-            entered: committed.entries,
-            repeats: committed.repeats,
-        })
+        Ok(recorded)
     }
 
     /// The audit delay last measured on a cluster.
@@ -118,7 +113,9 @@ impl Broker {
 
     /// Whoever attributes events must look again who is whom.
     pub(super) fn forget_accounts(&self) {
-        for seen in self.audit.lock().values_mut() {
+        let mut clusters = self.audit.lock();
+        self.audit.changes.fetch_add(1, Ordering::SeqCst);
+        for seen in clusters.values_mut() {
             seen.accounts = None;
         }
     }
@@ -132,6 +129,7 @@ impl Broker {
         {
             return Ok(known);
         }
+        let changes = self.audit.changes.load(Ordering::SeqCst);
         let filter = GrantFilter {
             cluster: Some(cluster.to_owned()),
             limit: 100_000,
@@ -162,7 +160,13 @@ impl Broker {
             accounts,
             grants: grants.into_iter().map(|g| (g.id, g)).collect(),
         });
-        self.audit.lock().entry(cluster.to_owned()).or_default().accounts = Some(Arc::clone(&known));
+        let mut clusters = self.audit.lock();
+        // What changed while this was read may not be in it. Kept, it would take an engineer's first action
+        // for the broker's own check.
+        if self.audit.changes.load(Ordering::SeqCst) == changes {
+            clusters.entry(cluster.to_owned()).or_default().accounts = Some(Arc::clone(&known));
+        }
+        drop(clusters);
         Ok(known)
     }
 
@@ -200,85 +204,6 @@ impl Broker {
         let key = format!("audit {cluster} {}", alarm.key);
         self.find(&key, about, &alarm.words, grant.map(|grant| grant.id))
             .await
-    }
-
-    /// The first change is told at once; a change of a grant whose drift was taken down opens it again.
-    async fn follow_changes(&self, intake: &Intake, known: &Known) -> Result<()> {
-        let mut changed: Vec<GrantId> = intake
-            .kept
-            .iter()
-            .filter(|action| action.mutates)
-            .map(|action| action.grant)
-            .collect();
-        changed.sort();
-        changed.dedup();
-        for action in &intake.kept {
-            let _ = self.changed.send(Changed::Grant(action.grant));
-        }
-        for id in changed {
-            if known
-                .grants
-                .get(&id)
-                .is_some_and(|grant| grant.first_change_at.is_none())
-            {
-                let words = intake
-                    .kept
-                    .iter()
-                    .find(|action| action.grant == id && action.mutates);
-                self.tell_first_change(id, words.map(|action| action.words.text.as_str()))
-                    .await?;
-            }
-            self.reopen(id).await?;
-        }
-        Ok(())
-    }
-
-    async fn tell_first_change(&self, id: GrantId, words: Option<&str>) -> Result<()> {
-        let grant = self.grant(id).await?;
-        if grant.first_change_at.is_some() {
-            return Ok(());
-        }
-        let (now, expected) = (self.now(), grant.state);
-        let about = About::grant(&grant).by(&grant.requester);
-        let sentence = format!("The first change: {}", words.unwrap_or("something was changed"));
-        let notice = self.notice_compliance(
-            "grant.first-change",
-            "First change under an emergency access",
-            &sentence,
-            &format!("/grants/{id}"),
-            &about,
-        );
-        let mut new = grant;
-        new.first_change_at = Some(now);
-        let entry = record(EntryKind::FirstChange, now, about, sentence, json!({}));
-        let transition = Transition::new(entry)
-            .write(Write::Grant { expected, new })
-            .notice(notice);
-        // Whoever changed the grant meanwhile does not silence this: the next change tells it.
-        skip_conflict(self.commit(transition).await)?;
-        Ok(())
-    }
-
-    async fn reopen(&self, id: GrantId) -> Result<()> {
-        let Some(follow_up) = self.store.follow_up_of(id).await? else {
-            return Ok(());
-        };
-        if matches!(follow_up.state, FollowUpState::Capturing | FollowUpState::Waived) {
-            return Ok(());
-        }
-        let (now, expected, about) = (self.now(), follow_up.state, About::follow_up(&follow_up));
-        let sentence = "The record grew: a late action arrived, the drift is taken down again";
-        let job = JobKind::Capture {
-            follow_up: follow_up.id,
-        };
-        let new = follow_up.reopened(now, sentence)?;
-        let entry = record(EntryKind::FollowUpCapturing, now, about, sentence, json!({}));
-        let write = Write::FollowUp { expected, new };
-        skip_conflict(
-            self.commit(Transition::new(entry).write(write).job(job, now))
-                .await,
-        )?;
-        Ok(())
     }
 }
 
@@ -360,10 +285,7 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         },
         |grant| About::grant(grant).by(&grant.requester),
     );
-    let mut flags = names(&serde_json::to_value(action.flags).unwrap_or_default());
-    if grant.is_some_and(|grant| is_own_check(grant, action)) {
-        flags.push(OWN_CHECK.to_owned());
-    }
+    let flags = names(&serde_json::to_value(action.flags).unwrap_or_default());
     let event: Value = serde_json::from_slice(&action.event).unwrap_or(Value::Null);
     let facts = serde_json::to_value(action).unwrap_or(Value::Null);
     let mut entry = record(
@@ -374,7 +296,7 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         json!({"action": facts, "event": event}),
     );
     entry.key = Some(action.key.to_string());
-    entry.action = Some(Box::new(ActionRow {
+    let mut row = ActionRow {
         grant: Some(action.grant),
         cluster: action.cluster.clone(),
         received_us: action.received_us,
@@ -391,7 +313,11 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         stage: action.stage.name().to_owned(),
         stream: action.stream == audit::Stream::Open,
         facts,
-    }));
+    };
+    if grant.is_some_and(|grant| is_own_check(grant, action)) {
+        row.mark_own_check();
+    }
+    entry.action = Some(Box::new(row));
     entry
 }
 

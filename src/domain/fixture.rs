@@ -1,6 +1,7 @@
 //! People, requests, grants and follow-ups for the tests of this room and of the store.
 
 use crate::clock::Time;
+use crate::domain::action::ActionRow;
 use crate::domain::deadline::{Deadline, Goal};
 use crate::domain::follow_up::{FollowUp, FollowUpState, Item, PullRequest};
 use crate::domain::grant::{Grant, GrantState};
@@ -146,6 +147,7 @@ pub fn follow_up() -> FollowUp {
         items: vec![],
         pull: None,
         touched: Value::Null,
+        captured_through: None,
         review_owed: None,
         reviewed: None,
         waived: None,
@@ -154,6 +156,28 @@ pub fn follow_up() -> FollowUp {
         closed_at: None,
         state: FollowUpState::Capturing,
         version: 0,
+    }
+}
+
+/// An action of that class, ended well.
+pub fn action(class: &str) -> ActionRow {
+    ActionRow {
+        grant: None,
+        cluster: "production".to_owned(),
+        received_us: 0,
+        arrived_at: at(0),
+        credential_id: None,
+        class: class.to_owned(),
+        flags: vec![],
+        words: "did".to_owned(),
+        object: "Pod payments/web".to_owned(),
+        detail: String::new(),
+        code: Some(200),
+        mutation: class == "change",
+        audit_id: "a".to_owned(),
+        stage: "ResponseComplete".to_owned(),
+        stream: false,
+        facts: Value::Null,
     }
 }
 

@@ -156,6 +156,9 @@ pub struct FollowUp {
     pub pull: Option<PullRequest>,
     /// What counts as touched: (kind, namespace, name, paths) compared with git at convergence.
     pub touched: serde_json::Value,
+    /// The last entry of the grant's record that the drift was taken down from. An action entered later opens
+    /// the follow-up again.
+    pub captured_through: Option<u64>,
     /// Why somebody else must review it although nothing drifted.
     pub review_owed: Option<String>,
     /// Compliance's review: who, note, when.

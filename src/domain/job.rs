@@ -32,6 +32,11 @@ pub enum JobKind {
         /// The grant.
         grant: GrantId,
     },
+    /// Look at what was recorded of a grant: tell its first change, open again what a late action changes.
+    Heed {
+        /// The grant.
+        grant: GrantId,
+    },
     /// Take the drift down and open the pull request.
     Capture {
         /// The follow-up.
@@ -60,6 +65,7 @@ impl JobKind {
             Self::AbandonReveal { grant, reveal } => format!("abandon {grant} {reveal}"),
             Self::RemoveSecret { grant, secret } => format!("remove-secret {grant} {secret}"),
             Self::End { grant } => format!("end {grant}"),
+            Self::Heed { grant } => format!("heed {grant}"),
             Self::Capture { follow_up } => format!("capture {follow_up}"),
             Self::Follow { follow_up } => format!("follow {follow_up}"),
             Self::Deliver { notice, channel } => format!("deliver {notice} {channel}"),
@@ -74,6 +80,7 @@ impl JobKind {
             Self::AbandonReveal { .. } => "abandon-reveal",
             Self::RemoveSecret { .. } => "remove-secret",
             Self::End { .. } => "end",
+            Self::Heed { .. } => "heed",
             Self::Capture { .. } => "capture",
             Self::Follow { .. } => "follow",
             Self::Deliver { .. } => "deliver",

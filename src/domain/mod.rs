@@ -1,11 +1,12 @@
 //! Pure rules: what may happen, decided without IO. No async, SQL, HTTP or Kubernetes client here.
 
+pub mod action;
 pub mod canonical;
 pub mod deadline;
 pub mod entry_kind;
 pub mod finding;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod follow_up;
 pub mod grant;
 pub mod job;

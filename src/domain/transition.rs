@@ -2,6 +2,7 @@
 //!
 //! It cannot be made without a [`Record`], so nothing changes state without an entry in the ledger.
 
+pub use super::action::ActionRow;
 use super::entry_kind::EntryKind;
 use super::finding::Finding;
 use super::follow_up::{FollowUp, FollowUpState};
@@ -116,43 +117,6 @@ impl About {
         self.person = Some(person.name.clone());
         self
     }
-}
-
-/// One recorded audit event of a grant, as it is looked up and shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActionRow {
-    /// The grant; `None` for the broker's own issuance of a credential.
-    pub grant: Option<GrantId>,
-    /// The cluster.
-    pub cluster: String,
-    /// When the API server received the request, microseconds since 1970.
-    pub received_us: i64,
-    /// When it was entered here.
-    pub arrived_at: Time,
-    /// The credential used, or issued.
-    pub credential_id: Option<String>,
-    /// The main class: read, change, delete, exec, …
-    pub class: String,
-    /// More that is notable: denied, secret read, rights change, uncertain, …
-    pub flags: Vec<String>,
-    /// The verb in words ("scaled").
-    pub words: String,
-    /// The object in words ("Deployment payments/web").
-    pub object: String,
-    /// The detail in words ("replicas = 5").
-    pub detail: String,
-    /// The answer's HTTP code.
-    pub code: Option<u16>,
-    /// Whether it may have changed something.
-    pub mutation: bool,
-    /// Identifies one request across its stages (the audit id).
-    pub audit_id: String,
-    /// The stage.
-    pub stage: String,
-    /// It opened a stream that outlives revocation.
-    pub stream: bool,
-    /// Everything else, as the audit room made it (redacted).
-    pub facts: Value,
 }
 
 /// A guarded write. Updates name the state they expect; one that finds another changes nothing.

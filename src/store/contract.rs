@@ -185,7 +185,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Follow-ups, newest first.
     async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError>;
     /// A grant's actions in the order the API server received them, with their entries' indices.
-    async fn actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError>;
+    async fn actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError> {
+        self.actions_after(grant, None).await
+    }
+    /// Those of them that were entered after this entry; all of them without one.
+    async fn actions_after(
+        &self,
+        grant: GrantId,
+        entry: Option<u64>,
+    ) -> Result<Vec<(u64, ActionRow)>, StoreError>;
     /// The events that name this credential: its issuance, and its uses.
     async fn actions_of_credential(
         &self,

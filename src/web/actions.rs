@@ -5,23 +5,9 @@ use super::pages::grant::{ActionRow as Row, Counts, GrantActions};
 use super::pages::{Badge, Href, Look, Shell, Text, Words};
 use super::requests::pager;
 use crate::clock::Time;
+use crate::domain::action::requests;
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::transition::ActionRow;
-use std::collections::HashMap;
-
-/// The newest stage of each request, oldest request first: a stream is entered when it opens and
-/// again when it closes.
-fn newest(rows: &[(u64, ActionRow)]) -> Vec<&(u64, ActionRow)> {
-    let mut last: HashMap<&str, usize> = HashMap::new();
-    for (at, (_, row)) in rows.iter().enumerate() {
-        last.insert(&row.audit_id, at);
-    }
-    rows.iter()
-        .enumerate()
-        .filter(|(at, (_, row))| last.get(row.audit_id.as_str()) == Some(at))
-        .map(|(_, row)| row)
-        .collect()
-}
 
 fn has(row: &ActionRow, flag: &str) -> bool {
     row.flags.iter().any(|own| own == flag)
@@ -42,11 +28,15 @@ fn is_change(row: &ActionRow) -> bool {
     row.mutation || matches!(row.class.as_str(), "change" | "delete" | "rights-change")
 }
 
-/// How often what was done. Each request counts once, under the one thing that matters most of it.
+/// How often what was done. Each request counts once, under the one thing that matters most of it. The
+/// service's own check of a key counts nowhere: nobody did it.
 #[must_use]
 pub fn counts(rows: &[(u64, ActionRow)]) -> Counts {
     let mut counts = Counts::default();
-    for (_, row) in newest(rows) {
+    for (_, row) in requests(rows) {
+        if row.is_own_check() {
+            continue;
+        }
         if is_denied(row) {
             counts.denied += 1;
         } else if is_exec(row) {
@@ -67,7 +57,7 @@ pub fn counts(rows: &[(u64, ActionRow)]) -> Counts {
 /// Streams that were opened and have not been seen to close, a sentence each.
 #[must_use]
 pub fn open_streams(shell: &Shell, rows: &[(u64, ActionRow)]) -> Vec<Words> {
-    newest(rows)
+    requests(rows)
         .into_iter()
         .filter(|(_, row)| row.stream)
         .map(|(_, row)| {
@@ -92,12 +82,12 @@ pub fn table(
         known @ ("changes" | "flagged" | "denied") => known,
         _ => "all",
     };
-    let mut chosen = newest(rows);
+    let mut chosen = requests(rows);
     chosen.reverse();
     chosen.retain(|(_, row)| match show {
         "changes" => is_change(row) && !is_denied(row),
         "flagged" => look(row).is_some(),
-        "denied" => is_denied(row),
+        "denied" => is_denied(row) && !row.is_own_check(),
         _ => true,
     });
     let path = format!("/grants/{}", grant.id);
@@ -137,7 +127,9 @@ fn row_of(shell: &Shell, index: u64, row: &ActionRow, linked: bool) -> Row {
 }
 
 fn look(row: &ActionRow) -> Option<Look> {
-    if row.class == "rights-change" || has(row, "unknown-credential") || has(row, "impersonation") {
+    if row.is_own_check() {
+        None
+    } else if row.class == "rights-change" || has(row, "unknown-credential") || has(row, "impersonation") {
         Some(Look::Late)
     } else if is_denied(row) || is_exec(row) || row.class == "secret-read" || has(row, "uncertain") {
         Some(Look::Wait)
@@ -147,6 +139,9 @@ fn look(row: &ActionRow) -> Option<Look> {
 }
 
 fn flags(row: &ActionRow) -> Vec<Badge> {
+    if row.is_own_check() {
+        return vec![Badge::new(Look::Info, "the service's own check of this key")];
+    }
     let class = match row.class.as_str() {
         "rights-change" => Some((Look::Late, "rights")),
         "secret-read" => Some((Look::Wait, "Secret read")),
@@ -181,26 +176,20 @@ fn flags(row: &ActionRow) -> Vec<Badge> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use crate::domain::fixture;
 
     fn row(audit_id: &str, class: &str, flags: &[&str], stream: bool) -> (u64, ActionRow) {
         let row = ActionRow {
-            grant: None,
-            cluster: "prod".into(),
-            received_us: 0,
-            arrived_at: Time::UNIX_EPOCH,
-            credential_id: None,
-            class: class.into(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            words: "did".into(),
-            object: "Pod payments/web".into(),
-            detail: String::new(),
-            code: Some(200),
-            mutation: class == "change",
             audit_id: audit_id.into(),
-            stage: String::new(),
+            stage: if stream {
+                "ResponseStarted"
+            } else {
+                "ResponseComplete"
+            }
+            .into(),
             stream,
-            facts: Value::Null,
+            ..fixture::action(class)
         };
         (0, row)
     }
@@ -225,6 +214,25 @@ mod tests {
         ];
         let counts = counts(&rows);
         assert_eq!((counts.denied, counts.changes, counts.reads), (1, 1, 1));
+    }
+
+    #[test]
+    fn the_services_own_check_is_shown_and_counts_nowhere() {
+        let mut own = row("a", "denied", &["denied"], false);
+        own.1.mark_own_check();
+        let rows = [own, row("b", "read", &[], false)];
+        let counts = counts(&rows);
+        assert_eq!((counts.denied, counts.reads), (0, 1));
+        let shell = super::super::shell::for_test();
+        let grant = crate::domain::fixture::grant();
+        let shown = |query: &str| {
+            let asked = Fields::parse(query.as_bytes());
+            table(&shell, &grant, &rows, &asked, false).rows.len()
+        };
+        assert_eq!(
+            (shown("show=all"), shown("show=denied"), shown("show=flagged")),
+            (2, 0, 0)
+        );
     }
 
     #[test]

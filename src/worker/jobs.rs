@@ -1,6 +1,7 @@
 //! The outbox is worked off: leased, done, dropped; or put back with the reason and a growing wait.
 
-use crate::broker::{Broker, BrokerError, Outcome, Result, chain};
+use crate::broker::{Broker, BrokerError, Outcome, Result};
+use crate::causes::chain;
 use crate::domain::job::{Job, JobKind};
 use chrono::TimeDelta;
 use std::sync::Arc;
@@ -91,6 +92,7 @@ async fn perform(broker: &Broker, job: &Job) -> Result<Outcome> {
         JobKind::AbandonReveal { grant, reveal } => broker.abandon_reveal(*grant, *reveal).await,
         JobKind::RemoveSecret { grant, secret } => broker.remove_secret(*grant, secret).await,
         JobKind::End { grant } => broker.take_away(*grant).await,
+        JobKind::Heed { grant } => broker.heed(*grant).await,
         JobKind::Capture { follow_up } => broker.capture(*follow_up).await,
         JobKind::Follow { follow_up } => broker.follow(*follow_up).await,
         JobKind::Deliver { notice, channel } => broker.deliver(*notice, channel, job.attempts).await,

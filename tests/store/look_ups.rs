@@ -236,6 +236,9 @@ pub async fn actions_come_in_the_order_of_the_api_server<E: Engine>() {
         .map(|(entry, row)| (entry - first, row.received_us))
         .collect();
     assert_eq!(order, [(1, 10), (3, 20), (0, 30)], "each with the entry it is of");
+    let since = store.actions_after(grant.id, Some(first + 1)).await.unwrap();
+    let since: Vec<_> = since.iter().map(|(entry, _)| entry - first).collect();
+    assert_eq!(since, [3], "what was entered after that one");
     assert!(store.actions(GrantId::new()).await.unwrap().is_empty());
     let mut mine: Vec<_> = store
         .actions_of_credential("production", "mine")

@@ -222,8 +222,12 @@ impl Store for SqliteStore {
     async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError> {
         self.read_follow_ups(filter).await
     }
-    async fn actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError> {
-        self.read_actions(grant).await
+    async fn actions_after(
+        &self,
+        grant: GrantId,
+        entry: Option<u64>,
+    ) -> Result<Vec<(u64, ActionRow)>, StoreError> {
+        self.read_actions(grant, entry).await
     }
     async fn actions_of_credential(
         &self,

@@ -82,13 +82,20 @@ impl SqliteStore {
         documents("a follow-up", &rows)
     }
 
-    pub(super) async fn read_actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError> {
-        let rows =
-            sqlx::query("SELECT entry, document FROM actions WHERE grant_id = ? ORDER BY received_us, entry")
-                .bind(grant.to_string())
-                .fetch_all(&self.readers)
-                .await
-                .map_err(database("reading actions"))?;
+    pub(super) async fn read_actions(
+        &self,
+        grant: GrantId,
+        after: Option<u64>,
+    ) -> Result<Vec<(u64, ActionRow)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT entry, document FROM actions WHERE grant_id = ? AND entry > ?
+             ORDER BY received_us, entry",
+        )
+        .bind(grant.to_string())
+        .bind(after.map_or(-1, super::index))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(database("reading actions"))?;
         rows.iter()
             .map(|row| {
                 let entry: i64 = row.get("entry");

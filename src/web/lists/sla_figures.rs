@@ -226,10 +226,8 @@ pub fn worst_first(follow_ups: &mut [FollowUp]) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::domain::fixture;
     use crate::domain::follow_up::PullRequest;
-    use crate::domain::person::Person;
-    use crate::ids::{FollowUpId, GrantId, RequestId};
-    use serde_json::Value;
 
     pub(in crate::web::lists) fn at(hours: i64) -> Time {
         // A Monday.
@@ -239,42 +237,14 @@ pub(super) mod tests {
     pub(in crate::web::lists) fn follow_up(team: &str, from: Time) -> FollowUp {
         let deadline = |goal, hours| Deadline::new(goal, from, TimeDelta::hours(hours), 75);
         FollowUp {
-            id: FollowUpId::new(),
-            grant: GrantId::new(),
-            request: RequestId::new(),
             team: team.to_owned(),
-            cluster: "demo".to_owned(),
-            profile: "workloads".to_owned(),
-            requester: Person {
-                person_claim: "E1".into(),
-                issuer: "https://sign-in.example.test".into(),
-                subject: "oncall".into(),
-                name: "On-call engineer".into(),
-                email: None,
-                email_verified: false,
-                groups: vec![],
-                forge_login: None,
-            },
-            approvers: vec![],
             from,
             deadlines: vec![
                 deadline(Goal::Opened, 1),
                 deadline(Goal::Merged, 24),
                 deadline(Goal::Converged, 72),
             ],
-            drift: vec![],
-            files: vec![],
-            items: vec![],
-            pull: None,
-            touched: Value::Null,
-            review_owed: None,
-            reviewed: None,
-            waived: None,
-            explanation: None,
-            remarks: vec![],
-            closed_at: None,
-            state: FollowUpState::Capturing,
-            version: 0,
+            ..fixture::follow_up()
         }
     }
 
@@ -282,16 +252,8 @@ pub(super) mod tests {
     fn merged(team: &str, from: Time, hours: i64) -> FollowUp {
         let mut follow_up = follow_up(team, from).owed(from + TimeDelta::minutes(5)).unwrap();
         follow_up.pull = Some(PullRequest {
-            repository: "shop".into(),
-            number: 1,
-            url: String::new(),
-            branch: String::new(),
-            head_sha: String::new(),
-            merge_sha: None,
-            verified: false,
-            reviews: vec![],
-            check: String::new(),
             opened_at: from,
+            ..fixture::pull()
         });
         let done = from + TimeDelta::hours(hours);
         follow_up

@@ -225,7 +225,9 @@ impl GrantHeadline {
     #[must_use]
     pub fn words_of(&self, step: &TimeDelta) -> String {
         let ms = step.num_milliseconds().max(0);
-        if ms < 60_000 {
+        if ms < 1_000 {
+            format!("{ms} ms")
+        } else if ms < 60_000 {
             format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
         } else {
             lasting(*step)
