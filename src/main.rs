@@ -2,7 +2,7 @@
 
 mod start;
 
-use breakglass::{config, drill, verify};
+use breakglass::{config, drill, ledger, verify};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +45,11 @@ enum Command {
         #[arg(long)]
         against: Vec<PathBuf>,
     },
+    /// Print the public key of the ledger: what `verify --key` wants, to be kept where the service cannot reach.
+    Key {
+        /// The configuration.
+        file: PathBuf,
+    },
     /// Print what has to be applied to a cluster: namespaces, roles and admission policies.
     Manifests {
         /// The configuration.
@@ -68,6 +73,7 @@ fn main() -> ExitCode {
             without_secrets,
         } => config::command::check(&file, !without_secrets),
         Command::Schema => Ok(config::schema()),
+        Command::Key { file } => key(&file),
         Command::Manifests {
             file,
             cluster,
@@ -86,6 +92,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn key(file: &Path) -> Result<String, String> {
+    let config = config::command::load(file, true)?;
+    ledger::Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose())
+        .map(|signer| format!("{}\n", signer.verifier_key()))
+        .map_err(|error| format!("error: ledger.signing_key: {error}"))
 }
 
 fn drilled(options: &drill::Options) -> ExitCode {

@@ -9,6 +9,7 @@ import { Actor, words } from '../world/actor.mjs';
 import { startBroker, breakglass } from '../world/broker.mjs';
 import { until } from '../world/children.mjs';
 import { connect } from '../world/client.mjs';
+import { ended, lent } from './steps.mjs';
 
 const world = connect();
 const dir = mkdtempSync(join(tmpdir(), 'emergency-'));
@@ -31,19 +32,8 @@ after(async () => {
 
 const kubectl = (key, ...args) => world.kubectl(args, { kubeconfig: key, anyStatus: true });
 
-/** Files, approves and reveals; returns the grant and its key. */
-async function access(options) {
-  const request = await engineer.ask(options);
-  await approver.approve(request);
-  const grant = await engineer.grantOf(request);
-  return { request, grant, key: await engineer.key(grant, dir) };
-}
-
-async function end(grant) {
-  await engineer.open(`/grants/${grant}`);
-  await engineer.press(`/grants/${grant}/done`);
-  await engineer.sees(`/grants/${grant}`, /This access is dead/, 60_000);
-}
+const access = (options) => lent({ engineer, approver, dir }, options);
+const end = (grant) => ended(engineer, grant);
 
 test('the requester, their second account and a stranger cannot approve; the approver can, once', async () => {
   const request = await engineer.ask();

@@ -122,7 +122,9 @@ export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, ta
         '--service-account-issuer=https://kubernetes.default.svc',
         `--service-account-key-file=${keys.publicFile}`, `--service-account-signing-key-file=${keys.keyFile}`,
         `--audit-policy-file=${policy}`, `--audit-log-path=${join(dir, 'audit.log')}`, '--audit-log-maxsize=200', '--audit-log-maxbackup=2',
-        ...(webhook ? [`--audit-webhook-config-file=${join(dir, 'audit-webhook.yaml')}`, '--audit-webhook-batch-max-wait=1s'] : []),
+        ...(webhook ? [`--audit-webhook-config-file=${join(dir, 'audit-webhook.yaml')}`, '--audit-webhook-batch-max-wait=1s',
+          // One event that cannot be sent is dropped alone; without these, the batch it is in goes with it.
+          '--audit-webhook-truncate-enabled', '--audit-webhook-truncate-max-event-size=8388608'] : []),
         ...apiFlags],
     });
     await until('the API server', async () => {

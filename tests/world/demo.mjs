@@ -31,6 +31,7 @@ process.exit(await attend(stopped, drill, async () => {
   broker = await startBroker({ config: world.broker.config });
   say('the broker is ready');
   if (drill) return;
+  const program = binary();
   console.log(`
   ${broker.url}      the broker
   ${world.forge.url}/${world.forgeAddress.repository}      the shop's repository: read, review and merge here
@@ -39,11 +40,14 @@ process.exit(await attend(stopped, drill, async () => {
   Three things to try:
   1. Sign in as "On-call engineer", ask for the profile payments-admin, and approve it as "First approver" in a
      private window. Then show the kubeconfig and keep it as emergency.kubeconfig.
-  2. kubectl --kubeconfig emergency.kubeconfig -n payments scale deployment payments-api --replicas=5
-     and watch it arrive on the grant's page. (\`kubectl exec\` runs its command on this machine, in
-     ${dir}/cluster/pods.)
+  2. Change something and watch it arrive on the grant's page:
+     ${tool('kubectl')} --kubeconfig emergency.kubeconfig -n payments scale deployment payments-api --replicas=5
+     (\`kubectl exec\` runs its command on this machine, in ${dir}/cluster/pods.)
   3. Press "I am done". A pull request brings the change to git: review it as "First approver" and merge it at
      the forge, and see the emergency close.
+
+  The record, checked offline:
+     ${program} verify --key "$(${program} key ${world.broker.config})" ${dir}/broker/breakglass.db
 
   Data stays in ${dir}; --fresh begins anew. Ctrl-C ends everything.
 `);

@@ -1,0 +1,24 @@
+// Requests to the API server as no kubectl sends them.
+
+import { readFileSync } from 'node:fs';
+import { request as send } from 'node:https';
+import { parse } from 'yaml';
+
+/** A request by hand, with the key of a kubeconfig; returns { status, text }. */
+export function byHand(key, { method, path, headers = {}, body }) {
+  const { clusters: [{ cluster }], users: [{ user }] } = parse(readFileSync(key, 'utf8'));
+  return new Promise((resolve, reject) => {
+    const sent = send(new URL(path, cluster.server), {
+      method,
+      ca: Buffer.from(cluster['certificate-authority-data'], 'base64'),
+      headers: { Authorization: `Bearer ${user.token}`, ...headers },
+    }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8');
+      answer.on('data', (part) => { text += part; });
+      answer.on('end', () => resolve({ status: answer.statusCode, text }));
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
