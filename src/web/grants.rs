@@ -253,7 +253,8 @@ fn notes(shell: &Shell, grant: &Grant) -> Vec<Note> {
         .filter_map(|r| r.expires_at)
         .next_back()
         && grant.state == GrantState::Active
-        && grant.ends_at.is_some_and(|ends| expires < ends)
+        // A token's whole seconds are no reason to worry anybody.
+        && grant.ends_at.is_some_and(|ends| expires + TimeDelta::minutes(1) < ends)
     {
         let words = Words::say("The API server gave this key until ")
             .at(shell.when(expires))

@@ -11,6 +11,7 @@ use super::shell::{self, person_ref};
 use super::{App, Error, page};
 use crate::broker::BrokerError;
 use crate::broker::request::Preview;
+use crate::config::Config;
 use crate::domain::policy::{Question, teams_of};
 use crate::ids::GrantId;
 use axum::extract::{RawQuery, State};
@@ -30,8 +31,7 @@ struct Typed {
 /// The store's.
 pub async fn blank(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery) -> Result {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
-    let typed = typed(&app, &signed, &fields).await?;
-    let preview = app.broker.preview(&signed.person, &typed.question).await?;
+    let (typed, preview) = prefilled(&app, &signed, &fields).await?;
     page(&form_page(&app, &signed, typed, &preview, FormErrors::default()).await?)
 }
 
@@ -40,11 +40,12 @@ pub async fn blank(State(app): State<App>, signed: Signed, RawQuery(query): RawQ
 /// # Errors
 /// The store's.
 pub async fn preview(State(app): State<App>, posted: Posted) -> Result {
-    let typed = typed(&app, &posted.signed, &posted.fields).await?;
-    let preview = app.broker.preview(&posted.signed.person, &typed.question).await?;
     if posted.fragment {
+        let typed = typed(&app, &posted.signed, &posted.fields).await?;
+        let preview = app.broker.preview(&posted.signed.person, &typed.question).await?;
         return page(&shown(&app, &typed.question, &preview));
     }
+    let (typed, preview) = prefilled(&app, &posted.signed, &posted.fields).await?;
     page(&form_page(&app, &posted.signed, typed, &preview, FormErrors::default()).await?)
 }
 
@@ -72,6 +73,34 @@ pub async fn send(State(app): State<App>, posted: Posted) -> Result {
     Ok(response)
 }
 
+/// What was typed, and where the profile leaves no choice of a namespace, that one.
+async fn prefilled(app: &App, signed: &Signed, fields: &Fields) -> Result<(Typed, Preview)> {
+    let mut typed = typed(app, signed, fields).await?;
+    let mut preview = app.broker.preview(&signed.person, &typed.question).await?;
+    let offered = offered(app.config(), &typed.question, &preview);
+    if let [only] = offered.as_slice()
+        && !typed.question.namespaces.contains(only)
+    {
+        typed.question.namespaces = vec![(*only).clone()];
+        preview = app.broker.preview(&signed.person, &typed.question).await?;
+    }
+    Ok((typed, preview))
+}
+
+/// The namespaces that the chosen profile can be used in there.
+fn offered<'a>(config: &Config, asked: &Question, preview: &'a Preview) -> Vec<&'a String> {
+    let (profile, cluster) = (
+        config.profiles.get(&asked.profile),
+        config.clusters.get(&asked.cluster),
+    );
+    preview
+        .namespaces
+        .iter()
+        .filter(|name| profile.is_some_and(|profile| profile.allows_namespace(name)))
+        .filter(|name| cluster.is_some_and(|cluster| !cluster.protects(name)))
+        .collect()
+}
+
 async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
     let config = app.config();
     let or_first = |name: &str, choices: Vec<String>| {
@@ -89,13 +118,12 @@ async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
     let team = or_first("team", teams_of(config, &signed.person));
     let cluster = or_first("cluster", config.clusters.keys().cloned().collect());
     let usable = |own: &&crate::config::Profile| own.teams.is_empty() || own.teams.contains(&team);
+    // What was made for the team comes before what everybody may use.
+    let mut profiles: Vec<_> = config.profiles_on(&cluster).filter(usable).collect();
+    profiles.sort_by_key(|profile| profile.teams.is_empty());
     let profile = or_first(
         "profile",
-        config
-            .profiles_on(&cluster)
-            .filter(usable)
-            .map(|profile| profile.name.clone())
-            .collect(),
+        profiles.iter().map(|profile| profile.name.clone()).collect(),
     );
     let offered = config
         .profiles
@@ -151,16 +179,8 @@ async fn form_page(
         extends,
     } = typed;
     let profile = config.profiles.get(&asked.profile);
-    let (chosen, others): (Vec<&String>, Vec<&String>) = preview
-        .namespaces
-        .iter()
-        .filter(|name| profile.is_some_and(|profile| profile.allows_namespace(name)))
-        .filter(|name| {
-            config
-                .clusters
-                .get(&asked.cluster)
-                .is_some_and(|cluster| !cluster.protects(name))
-        })
+    let (chosen, others): (Vec<&String>, Vec<&String>) = offered(config, &asked, preview)
+        .into_iter()
         .partition(|name| asked.namespaces.contains(name));
     let namespaces = chosen
         .iter()

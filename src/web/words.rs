@@ -26,7 +26,14 @@ pub async fn history(
     filter.kinds = EntryKind::ALL
         .iter()
         .copied()
-        .filter(|kind| *kind != EntryKind::AuditEvent)
+        // Actions have their own table; who was told and who read is in the ledger.
+        .filter(|kind| {
+            use EntryKind as K;
+            !matches!(
+                kind,
+                K::AuditEvent | K::NoticeDelivered | K::LedgerRead | K::BatchCount
+            )
+        })
         .collect();
     filter.limit = MANY;
     let linked = sees_all(app.config(), &signed.person);
@@ -56,7 +63,7 @@ fn look_of(kind: EntryKind) -> Look {
         K::RequestDenied | K::RevealFailed | K::EndingStuck | K::DeadlineBreached | K::Finding | K::Gap => {
             Look::Late
         }
-        K::RequestWithdrawn | K::RequestLapsed | K::NoticeDelivered | K::SteppedUp => Look::Info,
+        K::RequestWithdrawn | K::RequestLapsed | K::SteppedUp => Look::Info,
         K::FollowUpOwed | K::FollowUpRejected | K::DeadlineDueSoon | K::GrantEnding => Look::Wait,
         _ => Look::Done,
     }

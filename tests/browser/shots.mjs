@@ -64,7 +64,10 @@ try {
     const pages = [];
     while (todo.length && pages.length < most) {
       const path = todo.shift();
-      const answer = await page.goto(broker.url + path);
+      const answer = await page.goto(broker.url + path).catch((error) => {
+        if (!/Download is starting/.test(error.message)) throw error;
+        return null;
+      });
       if (!answer?.headers()['content-type']?.startsWith('text/html')) continue;
       const twins = pages.filter((page) => kind(page.path) === kind(path)).length;
       pages.push({ path, file: `${nameOf(path)}${twins ? `-${twins + 1}` : ''}.png` });

@@ -36,10 +36,10 @@ impl StartPage {
         }
         if !self.owed.is_empty() {
             needs.push(format!(
-                "you owe git {}",
+                "You owe git {}",
                 count(self.owed.len(), "follow-up", "follow-ups")
             ));
         }
-        (!needs.is_empty()).then(|| needs.join("; "))
+        (!needs.is_empty()).then(|| needs.join(". "))
     }
 }
