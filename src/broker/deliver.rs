@@ -35,6 +35,7 @@ impl Broker {
             attempts: attempts + 1,
             error: sent.as_ref().err().map(ToString::to_string),
             undeliverable: sent.is_err(),
+            settled: None,
         };
         let about = About {
             request: notice.request,

@@ -7,7 +7,7 @@ use crate::domain::job::JobKind;
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
 use crate::domain::transition::{About, Transition, Write, record};
-use crate::ids::{FindingId, FollowUpId, ItemId};
+use crate::ids::{FindingId, FollowUpId, ItemId, NoticeId};
 use serde_json::json;
 
 impl Broker {
@@ -159,6 +159,55 @@ impl Broker {
         let facts = json!({"finding": finding.id, "text": finding.text, "note": note.trim()});
         let entry = record(EntryKind::Reviewed, now, about.by(by), sentence, facts);
         self.commit(Transition::new(entry).write(Write::Finding(finding)))
+            .await?;
+        Ok(())
+    }
+
+    /// Somebody has looked at a notice that reached nobody by one channel. A retry still under way goes on:
+    /// late is better than never.
+    ///
+    /// # Errors
+    /// Neither compliance nor operator, no note, or it is settled or has arrived.
+    pub async fn settle_delivery(&self, id: NoticeId, channel: &str, by: &Person, note: &str) -> Result<()> {
+        if !has_role(&self.config, by, Role::Operator) {
+            let why = "only compliance or an operator can settle a notice that was not delivered";
+            self.must_be(by, Role::Compliance, why)?;
+        }
+        if note.trim().is_empty() {
+            return Err(BrokerError::Refused(
+                "a note is needed; it is part of the record".into(),
+            ));
+        }
+        let failed = self.store.undeliverable().await?;
+        let Some(mut delivery) = failed
+            .into_iter()
+            .find(|delivery| delivery.notice == id && delivery.channel == channel)
+        else {
+            return Err(BrokerError::NotFound("undelivered notice"));
+        };
+        let notice = self
+            .store
+            .notice(id)
+            .await?
+            .ok_or(BrokerError::NotFound("notice"))?;
+        let now = self.now();
+        delivery.undeliverable = false;
+        delivery.settled = Some((by.name.clone(), note.trim().to_owned(), now));
+        let about = About {
+            request: notice.request,
+            grant: notice.grant,
+            ..About::default()
+        };
+        let sentence = format!(
+            "{} settled a notice that {channel} was not told ({}): {}",
+            by.name,
+            notice.title,
+            note.trim()
+        );
+        let facts = json!({"notice": id, "channel": channel, "event": notice.event, "note": note.trim(),
+            "error": delivery.error, "attempts": delivery.attempts});
+        let entry = record(EntryKind::Reviewed, now, about.by(by), sentence, facts);
+        self.commit(Transition::new(entry).write(Write::SettledDelivery(delivery)))
             .await?;
         Ok(())
     }

@@ -45,6 +45,9 @@ pub struct Delivery {
     pub attempts: u32,
     /// What the last try failed with.
     pub error: Option<String>,
-    /// Given up: shown on the feed until somebody looks.
+    /// It failed for long or for good: shown on the feed until it arrives or somebody settles it.
     pub undeliverable: bool,
+    /// Who looked at it, what they say, when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<(String, String, Time)>,
 }

@@ -153,8 +153,10 @@ pub enum Write {
     NewFinding(Finding),
     /// A finding was looked at.
     Finding(Finding),
-    /// How a notice fared on a channel.
+    /// How a notice fared on a channel. One more failure of what somebody settled leaves that as it is.
     Delivery(Delivery),
+    /// A delivery that failed was looked at.
+    SettledDelivery(Delivery),
 }
 
 /// What is written at once.

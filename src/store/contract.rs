@@ -204,7 +204,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn open_findings(&self) -> Result<Vec<Finding>, StoreError>;
     /// A notice.
     async fn notice(&self, id: NoticeId) -> Result<Option<Notice>, StoreError>;
-    /// Deliveries given up.
+    /// Deliveries that failed for long or for good and that nobody has settled.
     async fn undeliverable(&self) -> Result<Vec<Delivery>, StoreError>;
     /// Everybody who has signed in.
     async fn people(&self) -> Result<Vec<Person>, StoreError>;

@@ -7,6 +7,7 @@ use crate::fixture::at;
 use crate::ids::GrantId;
 use crate::suite::{Engine, opened, said};
 use crate::writes::notice;
+use breakglass::store::StoreError;
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -185,6 +186,7 @@ pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: E
         attempts: 9,
         error: Some("410 Gone".to_owned()),
         undeliverable: true,
+        settled: None,
     };
     let write = Write::Delivery(given_up.clone());
     store
@@ -194,6 +196,27 @@ pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: E
     assert_eq!(
         store.undeliverable().await.unwrap(),
         std::slice::from_ref(&given_up)
+    );
+    let settled = Delivery {
+        undeliverable: false,
+        settled: Some(("compliance".into(), "told by phone".into(), at(60))),
+        ..given_up.clone()
+    };
+    let settle = || Transition::new(said("settled")).write(Write::SettledDelivery(settled.clone()));
+    store.commit(settle()).await.unwrap();
+    assert!(store.undeliverable().await.unwrap().is_empty());
+    assert!(matches!(
+        store.commit(settle()).await,
+        Err(StoreError::Conflict(_))
+    ));
+    let failed_again = Transition::new(said("failed again")).write(Write::Delivery(Delivery {
+        attempts: 10,
+        ..given_up.clone()
+    }));
+    store.commit(failed_again).await.unwrap();
+    assert!(
+        store.undeliverable().await.unwrap().is_empty(),
+        "a retry that fails too does not bring it back"
     );
     let late = Delivery {
         delivered_at: Some(at(90)),

@@ -178,6 +178,7 @@ async fn insert_notice(
             attempts: 0,
             error: None,
             undeliverable: false,
+            settled: None,
         };
         documents::upsert_delivery(connection, &delivery).await?;
         let job = Job::new(

@@ -10,7 +10,7 @@ use crate::domain::follow_up::FollowUp;
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
 use crate::domain::transition::About;
-use crate::ids::{FindingId, FollowUpId, RequestId};
+use crate::ids::{FindingId, FollowUpId, NoticeId, RequestId};
 use crate::store::{EntryLine, GrantFilter};
 use crate::web::csrf::{Fields, Posted};
 use crate::web::pages::feed::{FeedEntry, FeedPage};
@@ -64,7 +64,7 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
             .values()
             .filter(|follow_up| follow_up.reviewed.is_none())
             .count(),
-        pinned: pinned(broker, &shell, is_compliance).await?,
+        pinned: pinned(broker, &shell, &signed.person).await?,
         entries,
         filters: filters(broker, &query),
         query: query.text(),
@@ -95,6 +95,29 @@ pub async fn settle(State(app): State<App>, Path(id): Path<String>, posted: Post
     let id: FindingId = id.parse().map_err(|_| Error::NotFound)?;
     app.broker
         .settle_finding(id, &posted.signed.person, posted.fields.get("note"))
+        .await?;
+    Ok(Redirect::to("/feed").into_response())
+}
+
+/// `POST /feed/notices/{notice}/settle?channel=…`: somebody has looked at a notice that was not delivered.
+///
+/// # Errors
+/// Neither compliance nor operator, no note, or it is settled or has arrived.
+pub async fn settle_notice(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+    posted: Posted,
+) -> Result<Response> {
+    let id: NoticeId = id.parse().map_err(|_| Error::NotFound)?;
+    let query = Fields::parse(raw.unwrap_or_default().as_bytes());
+    app.broker
+        .settle_delivery(
+            id,
+            query.get("channel"),
+            &posted.signed.person,
+            posted.fields.get("note"),
+        )
         .await?;
     Ok(Redirect::to("/feed").into_response())
 }
@@ -171,14 +194,16 @@ fn detail(line: &EntryLine) -> Words {
     )
 }
 
-/// What cannot wait: findings nobody has settled, and notices that reached nobody.
-async fn pinned(broker: &Broker, shell: &Shell, can_settle: bool) -> Result<Vec<FeedEntry>> {
+/// What cannot wait: findings and notices that reached nobody, until somebody settles them.
+async fn pinned(broker: &Broker, shell: &Shell, reader: &Person) -> Result<Vec<FeedEntry>> {
+    let is = |role| has_role(&broker.config, reader, role);
+    let (is_compliance, is_operator) = (is(Role::Compliance), is(Role::Operator));
     let findings = broker.store.open_findings().await?;
     let mut pinned: Vec<_> = findings
         .iter()
-        .map(|finding| found(shell, finding, can_settle))
+        .map(|finding| found(shell, finding, is_compliance))
         .collect();
-    for delivery in broker.store.undeliverable().await? {
+    for (n, delivery) in broker.store.undeliverable().await?.into_iter().enumerate() {
         let Some(notice) = broker.store.notice(delivery.notice).await? else {
             continue;
         };
@@ -188,7 +213,8 @@ async fn pinned(broker: &Broker, shell: &Shell, can_settle: bool) -> Result<Vec<
             delivery.channel, delivery.attempts
         ));
         pinned.push(FeedEntry {
-            anchor: format!("notice-{}", notice.id),
+            // One notice may fail on several channels.
+            anchor: format!("notice-{}-{n}", notice.id),
             badge: Badge::new(Look::Late, "undeliverable"),
             when: shell.when(notice.at),
             words: match Href::new(notice.path.clone()) {
@@ -196,7 +222,11 @@ async fn pinned(broker: &Broker, shell: &Shell, can_settle: bool) -> Result<Vec<
                 None => words.and(&delivery.title),
             },
             detail: Some(Words::say(why)),
-            review: None,
+            review: (is_compliance || is_operator).then(|| {
+                let channel: String =
+                    url::form_urlencoded::byte_serialize(delivery.channel.as_bytes()).collect();
+                Href::path(format!("/feed/notices/{}/settle?channel={channel}", notice.id))
+            }),
             reviewed: None,
         });
     }
@@ -283,4 +313,84 @@ pub fn badge(kind: EntryKind) -> Badge {
         _ => Look::Info,
     };
     Badge::new(look, kind.name().replace('-', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Stage;
+    use crate::domain::entry_kind::EntryKind;
+    use crate::domain::notice::Delivery;
+    use crate::domain::transition::{About, Transition, Write, record};
+    use crate::store::EntryFilter;
+    use crate::verify::tests::now;
+    use http::StatusCode;
+    use serde_json::json;
+
+    /// A notice that two channels were not told.
+    async fn undelivered(stage: &Stage) -> String {
+        let broker = &stage.app.broker;
+        let about = About::cluster("production");
+        let mut notice = broker.notice_compliance("finding", "Look at this", "Now.", "/feed", &about);
+        notice.channels = vec!["mail:a+b@example.test".to_owned(), "webhook:pager".to_owned()];
+        let (id, channels) = (notice.id, notice.channels.clone());
+        let said = |kind| record(kind, now(), About::cluster("production"), "said", json!({}));
+        let told = Transition::new(said(EntryKind::Finding)).notice(notice);
+        broker.commit(told).await.unwrap();
+        for channel in channels {
+            let failed = Delivery {
+                notice: id,
+                channel,
+                title: "Look at this".to_owned(),
+                delivered_at: None,
+                attempts: 5,
+                error: Some("550 no such mailbox".to_owned()),
+                undeliverable: true,
+                settled: None,
+            };
+            let entry = said(EntryKind::NoticeUndeliverable);
+            let write = Write::Delivery(failed);
+            broker.commit(Transition::new(entry).write(write)).await.unwrap();
+        }
+        format!("/feed/notices/{id}/settle?channel=")
+    }
+
+    #[tokio::test]
+    async fn a_notice_that_reached_nobody_is_settled_channel_by_channel_with_a_note() {
+        let stage = Stage::new().await;
+        let path = undelivered(&stage).await;
+        let mail = format!("{path}mail%3Aa%2Bb%40example.test");
+        let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+        assert!(!stage.get("/feed", Some(&auditor)).await.text.contains(&path));
+        let refused = stage.post(&mail, &auditor, &[("note", "fine")]).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let operator = stage.signed_in("operator", &["platform-engineers"]).await;
+        let page = stage.get("/feed", Some(&operator)).await;
+        assert!(page.text.contains(&mail), "pinned, with its form: {}", page.text);
+        let empty = stage.post(&mail, &operator, &[("note", " ")]).await;
+        assert_eq!(empty.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let note = [("note", "told by phone")];
+        let done = stage.post(&mail, &operator, &note).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+        let again = stage.post(&mail, &operator, &note).await;
+        assert_eq!(again.status, StatusCode::NOT_FOUND, "it is settled");
+
+        let compliance = stage.signed_in("compliance", &["compliance"]).await;
+        let page = stage.get("/feed", Some(&compliance)).await;
+        assert!(!page.text.contains(&mail) && page.text.contains("told by phone"));
+        let pager = format!("{path}webhook%3Apager");
+        assert!(page.text.contains(&pager), "the other channel still stands");
+        let done = stage.post(&pager, &compliance, &note).await;
+        assert_eq!(done.status, StatusCode::SEE_OTHER);
+        let filter = EntryFilter {
+            kinds: vec![EntryKind::Reviewed],
+            limit: 10,
+            ..EntryFilter::default()
+        };
+        let entries = stage.app.broker.store.entries(filter).await.unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!(
+            entries[1].sentence,
+            "operator settled a notice that mail:a+b@example.test was not told (Look at this): told by phone"
+        );
+    }
 }

@@ -31,6 +31,7 @@ pub fn routes() -> Router<App> {
         .route("/feed.csv", get(feed_formats::csv))
         .route("/feed/reviews/{follow_up}", post(feed::review))
         .route("/feed/findings/{finding}/settle", post(feed::settle))
+        .route("/feed/notices/{notice}/settle", post(feed::settle_notice))
         .route("/sla", get(sla::page))
         .route("/sla.csv", get(sla::csv))
         .route("/ledger", get(ledger::page))

@@ -22,6 +22,7 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
         Write::NewFinding(finding) => insert_finding(connection, finding).await,
         Write::Finding(finding) => settle_finding(connection, finding).await,
         Write::Delivery(delivery) => upsert_delivery(connection, delivery).await,
+        Write::SettledDelivery(delivery) => settle_delivery(connection, delivery).await,
     }
 }
 
@@ -198,7 +199,8 @@ pub(super) async fn upsert_delivery(
     sqlx::query(
         "INSERT INTO deliveries (notice, channel, undeliverable, document) VALUES (?, ?, ?, ?)
          ON CONFLICT (notice, channel) DO UPDATE SET
-           undeliverable = excluded.undeliverable, document = excluded.document",
+           undeliverable = excluded.undeliverable, document = excluded.document
+         WHERE excluded.undeliverable = 0 OR json_extract(deliveries.document, '$.settled') IS NULL",
     )
     .bind(delivery.notice.to_string())
     .bind(&delivery.channel)
@@ -208,6 +210,20 @@ pub(super) async fn upsert_delivery(
     .await
     .map_err(database("keeping a delivery"))?;
     Ok(())
+}
+
+async fn settle_delivery(connection: &mut SqliteConnection, delivery: &Delivery) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE deliveries SET undeliverable = 0, document = ?
+         WHERE notice = ? AND channel = ? AND undeliverable = 1",
+    )
+    .bind(json(delivery)?)
+    .bind(delivery.notice.to_string())
+    .bind(&delivery.channel)
+    .execute(connection)
+    .await
+    .map_err(database("settling a delivery"))?;
+    changed("the delivery", done.rows_affected())
 }
 
 /// Who finds the same thing made already was not the first: as much a conflict as an update's.
