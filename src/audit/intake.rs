@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{
     attribute::{self, Attribution, Lookup},
     classify::{self, Class, Classified, Flag},
-    event::{self, Event},
+    event::{self, Event, Stage},
     key::EventKey,
     object::Object,
     record::{Action, Alarm, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, Quarantined},
@@ -273,14 +273,27 @@ impl View<'_> {
                 "serviceaccounts" | "secrets" | "roles" | "rolebindings"
             )
         {
+            let written = self.stored_right(&object);
             self.alarm(
                 AlarmKind::ForeignWrite {
                     object: object.scrubbed(),
                     by,
+                    written,
                 },
                 intake,
             );
         }
+    }
+
+    /// The role or binding as it was stored: those hold no secret.
+    fn stored_right(&self, object: &Object) -> Option<Value> {
+        let event = self.event;
+        let right = object.api_group == "rbac.authorization.k8s.io" && object.subresource.is_none();
+        let stored = event.stage == Stage::ResponseComplete
+            && event.code().is_some_and(|code| (200..300).contains(&code))
+            && !self.class.uncertain;
+        let answer = event.response_object.filter(|_| right && stored)?;
+        serde_json::from_str(answer.get()).ok()
     }
 
     fn alarm(&self, kind: AlarmKind, intake: &mut Intake) {
@@ -298,7 +311,7 @@ impl View<'_> {
                 "a grant's account was used with a token that has no id".to_owned()
             }
             AlarmKind::ForeignIssuance { account, by } => format!("{by} had a token issued for {account}"),
-            AlarmKind::ForeignWrite { object, by } => {
+            AlarmKind::ForeignWrite { object, by, .. } => {
                 format!("{by} wrote {} {}", object.kind(), object.path())
             }
             AlarmKind::Impersonation { account, by } => format!("{by} acted as {account}"),

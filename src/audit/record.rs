@@ -115,6 +115,10 @@ pub enum AlarmKind {
         object: Object,
         /// Who.
         by: String,
+        /// A role or binding as the API server answered it, where the event holds that and it was stored.
+        /// As it came, to be compared and not to be kept: only its redacted form is.
+        #[serde(skip)]
+        written: Option<Value>,
     },
     /// Somebody acted as a grant's account, or a grant as somebody else.
     Impersonation {

@@ -3,6 +3,7 @@
 //! Every function re-reads what it decides about, decides with `domain`, and commits. A conflict means
 //! that somebody else was faster: the caller reads again, and the second decision is the true one.
 
+mod alarm;
 pub mod approve;
 pub mod canary;
 pub mod capture;

@@ -4,7 +4,7 @@
 use super::canary::{CANARY_PREFIX, Canaries};
 use super::heed::to_heed;
 use super::{Broker, Result};
-use crate::audit::{self, Accounts, Action, Alarm, AlarmKind, Intake, Issuance, KnownGrant};
+use crate::audit::{self, Accounts, Action, AlarmKind, Intake, Issuance, KnownGrant};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
 use crate::domain::entry_kind::EntryKind;
@@ -85,7 +85,13 @@ impl Broker {
             recorded.repeats = committed.repeats;
         }
         for alarm in &intake.alarms {
-            self.raise(cluster, alarm, &known).await?;
+            let grant = match &alarm.kind {
+                AlarmKind::UnknownCredential { grant, .. } | AlarmKind::Unreadable { grant } => {
+                    known.grants.get(grant)
+                }
+                _ => None,
+            };
+            self.raise(cluster, alarm, grant).await?;
         }
         Ok(recorded)
     }
@@ -190,20 +196,6 @@ impl Broker {
         }
         let spare = seen.canaries.seen.len().saturating_sub(256);
         seen.canaries.seen.drain(..spare);
-    }
-
-    async fn raise(&self, cluster: &str, alarm: &Alarm, known: &Known) -> Result<()> {
-        let grant = match &alarm.kind {
-            AlarmKind::UnknownCredential { grant, .. } | AlarmKind::Unreadable { grant } => {
-                known.grants.get(grant)
-            }
-            _ => None,
-        };
-        let mut about = grant.map_or_else(|| About::cluster(cluster), About::grant);
-        about.cluster = Some(cluster.to_owned());
-        let key = format!("audit {cluster} {}", alarm.key);
-        self.find(&key, about, &alarm.words, grant.map(|grant| grant.id))
-            .await
     }
 }
 

@@ -128,6 +128,8 @@ kinds! {
     NoticeDelivered = "notice-delivered" ["NIST IR-6"],
     /// A notice did not reach its channel.
     NoticeUndeliverable = "notice-undeliverable" ["NIST IR-6"],
+    /// What the manifests print was applied to a cluster.
+    ManifestsApplied = "manifests-applied" ["NIST CM-3", "NIST CM-5(1)"],
     /// The policy in force, by digest.
     PolicyLoaded = "policy-loaded" ["NIST CM-5(1)", "ISO A.5.15"],
     /// Somebody read the ledger.

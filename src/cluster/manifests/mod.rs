@@ -3,10 +3,12 @@
 //! configured profiles need. What a profile may touch differs from shop to shop, so no static file
 //! could be right.
 
+mod applied;
 mod broker;
 mod probe;
 mod session;
 
+pub use applied::as_printed;
 pub use probe::{Probe, probe};
 
 use crate::config::{
@@ -88,6 +90,13 @@ pub fn audit_policy() -> String {
          - level: RequestResponse\n\
          \x20 omitStages: [RequestReceived]\n\
          \x20 userGroups: [\"{GRANTS_GROUP}\"]\n\
+         # By its body, what is printed here is told from what somebody else writes there. Not patches: where\n\
+         # bodies are kept, the event of one that is no JSON cannot be sent.\n\
+         - level: RequestResponse\n\
+         \x20 omitStages: [RequestReceived]\n\
+         \x20 namespaces: [\"{GRANTS_NAMESPACE}\"]\n\
+         \x20 verbs: [create, update]\n\
+         \x20 resources: [{{group: rbac.authorization.k8s.io, resources: [roles, rolebindings]}}]\n\
          - {{level: None, nonResourceURLs: [\"/healthz*\", \"/livez*\", \"/readyz*\", \"/metrics\"]}}\n\
          - {{level: Metadata, omitStages: [RequestReceived]}}\n"
     )
@@ -316,7 +325,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn example() -> Config {
+    pub(super) fn example() -> Config {
         let text = include_str!("../../../breakglass.example.yaml");
         Config::from_text("example", text, Path::new("/"), None).unwrap()
     }
@@ -421,5 +430,9 @@ mod tests {
             (&early[0]["verbs"], &early[0]["userGroups"][0]),
             (&json!(["patch"]), &json!(GRANTS_GROUP))
         );
+        // Where bodies are kept, the event of a patch that is no JSON cannot be sent.
+        let of_others = &rules[4];
+        assert_eq!(of_others["namespaces"], json!([GRANTS_NAMESPACE]));
+        assert_eq!(of_others["verbs"], json!(["create", "update"]));
     }
 }
