@@ -391,6 +391,43 @@ fn the_brokers_issuance_is_found_and_anybody_elses_is_an_alarm() {
 }
 
 #[test]
+fn a_right_written_beside_the_grants_is_handed_on_as_it_was_stored_and_a_secret_never() {
+    let written = |resource: &str, group: &str, code: u16, answer: Value| {
+        let of = json!({"resource": resource, "namespace": "breakglass-grants", "name": "x", "apiGroup": group, "apiVersion": "v1"});
+        let mut write = event("create", "/x", of, code);
+        write["user"] = json!({"username": "admin"});
+        write["responseObject"] = answer;
+        let mut found = intake(&[write]);
+        assert_eq!(found.alarms.len(), 1, "{resource} {code}");
+        let alarm = found.alarms.remove(0);
+        // What is kept of an alarm says who and what, and nothing of the body but its redacted form.
+        assert!(!serde_json::to_string(&alarm).unwrap().contains("as stored"));
+        let AlarmKind::ForeignWrite { written, .. } = alarm.kind else {
+            panic!("{:?}", alarm.kind)
+        };
+        written
+    };
+    let rbac = "rbac.authorization.k8s.io";
+    let stored = json!({"kind": "Role", "metadata": {"labels": {"note": "as stored"}}});
+    assert_eq!(written("roles", rbac, 201, stored.clone()), Some(stored.clone()));
+    assert_eq!(
+        written("rolebindings", rbac, 200, stored.clone()),
+        Some(stored.clone())
+    );
+    assert_eq!(
+        written("roles", rbac, 504, stored.clone()),
+        None,
+        "nobody knows whether it was stored"
+    );
+    assert_eq!(written("secrets", "", 201, stored.clone()), None);
+    assert_eq!(
+        written("roles", "example.org", 201, stored),
+        None,
+        "another group's roles"
+    );
+}
+
+#[test]
 fn the_first_use_of_a_token_tells_its_rules() {
     let mut review = event(
         "create",
