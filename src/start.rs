@@ -45,9 +45,6 @@ pub fn serve(path: &Path) -> Result<(), String> {
 }
 
 async fn run(config: Config) -> Result<(), String> {
-    if let Some(why) = web::hooks::audit::unsupported(&config) {
-        return Err(why);
-    }
     let config = Arc::new(config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let signer = Arc::new(
@@ -85,7 +82,7 @@ async fn run(config: Config) -> Result<(), String> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     worker::start(&broker, &tasks, &stop);
     let app = web::App::new(Arc::clone(&broker), identity);
-    let served = web::serve(app, &config, signalled()).await.map_err(words);
+    let served = web::serve(app, signalled()).await.map_err(words);
     stop.cancel();
     tasks.close();
     // Whatever does not finish is in the outbox and done by the next start.

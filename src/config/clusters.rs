@@ -103,14 +103,19 @@ pub struct Kubeconfig {
     pub context: Option<String>,
 }
 
-/// How an API server proves that audit events are its own.
+/// How an API server proves that audit events are its own: by a token, by a client certificate, or by
+/// both. At least one is given; where both are, both must fit.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum AuditSender {
+#[serde(deny_unknown_fields)]
+pub struct AuditSender {
     /// A bearer token in its webhook's kubeconfig; each cluster has its own.
-    Token(Secret),
-    /// A client certificate signed by this authority, PEM.
-    ClientCaFile(PathBuf),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// The certificate authority, PEM, of the client certificate in its webhook's kubeconfig; read again
+    /// when the file changes. Whoever it issues a client certificate to can write this cluster's record:
+    /// give it an authority of its own, never the cluster's. Needs `server.tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// The dead-man's switch: a request that must come back through audit.

@@ -2,7 +2,7 @@
 
 use super::shape::{self, Keep, Source};
 use super::tree::{Node, Step};
-use super::{Access, AuditSender, Config, Env, ForgeCredentials, Problem, Secret, Store, validate};
+use super::{Access, Config, Env, ForgeCredentials, Problem, Secret, Store, validate};
 use std::path::{Path, PathBuf};
 
 impl Config {
@@ -76,7 +76,11 @@ impl Config {
                 }
             }
         }
-        for finding in validate::findings(&config) {
+        let mut findings = validate::findings(&config);
+        if env.is_some() {
+            findings.extend(validate::of_files(&config));
+        }
+        for finding in findings {
             problems.push(at(&finding.steps, finding.message, finding.help));
         }
         if problems.is_empty() {
@@ -97,7 +101,7 @@ impl Config {
             &mut self.sign_in.client_secret,
         ));
         for (name, cluster) in &mut self.clusters {
-            if let AuditSender::Token(token) = &mut cluster.audit {
+            if let Some(token) = &mut cluster.audit.token {
                 all.push((
                     vec!["clusters".into(), name.into(), "audit".into(), "token".into()],
                     token,
@@ -169,7 +173,7 @@ impl Config {
             if let Some(path) = &mut cluster.engineer_ca_file {
                 all.push((under(&["engineer_ca_file"]), path));
             }
-            if let AuditSender::ClientCaFile(path) = &mut cluster.audit {
+            if let Some(path) = &mut cluster.audit.client_ca_file {
                 all.push((under(&["audit", "client_ca_file"]), path));
             }
         }

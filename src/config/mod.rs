@@ -6,10 +6,13 @@
 //! sections' own types give, and `validate` asks whether what the sections say of each other is true.
 
 mod approvers;
+mod authority;
 mod canonical;
 mod cluster_roles;
 mod clusters;
 pub mod command;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod forge;
 mod ledger;
 mod load;
@@ -29,6 +32,7 @@ mod tree;
 mod validate;
 
 pub use approvers::Approvers;
+pub use authority::{AuthorityError, authority};
 pub use cluster_roles::{ClusterRole, Rule, SHIPPED as SHIPPED_CLUSTER_ROLE, Scope};
 pub use clusters::{
     ALWAYS_PROTECTED, Access, AuditSender, BROKER_ACCOUNT, BROKER_NAMESPACE, BROKER_USER, Canary, Cluster,

@@ -2,6 +2,7 @@
 //! fills a page's struct and calls one use case of the broker.
 
 mod actions;
+pub mod authorities;
 pub mod csrf;
 pub mod error;
 mod files;
@@ -23,6 +24,7 @@ pub mod shell;
 mod sign_in;
 mod start;
 mod state;
+pub mod tls;
 mod trace;
 mod words;
 mod zone;

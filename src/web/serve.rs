@@ -1,37 +1,27 @@
 //! Listening: TLS by files that are read again when they change, or plain; who is believed about
 //! where a request came from; going away without cutting anybody off.
 
+use super::tls::{Keys, TlsError};
 use super::{App, router};
-use crate::config::{Cidr, Config};
+use crate::config::Cidr;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-/// How often the certificate's files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long running requests may take after the service was told to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Why the service cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The certificate or its key cannot be used.
-    #[error("the certificate {} with the key {} cannot be used: {source}", cert.display(), key.display())]
-    Certificate {
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on, or listening failed.
     #[error("listening on {at} failed: {source}")]
     Listen {
@@ -53,11 +43,8 @@ pub struct Client(pub IpAddr);
 ///
 /// # Errors
 /// The certificate cannot be used, or the address cannot be listened on.
-pub async fn serve(
-    app: App,
-    config: &Config,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
+pub async fn serve(app: App, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+    let config = Arc::clone(&app.broker.config);
     let at = config.server.listen.address();
     let guard = Guard {
         trusted: config.server.trusted_proxies.clone().into(),
@@ -77,10 +64,12 @@ pub async fn serve(
         stopping.graceful_shutdown(Some(GRACE));
     });
     let served = if let Some(tls) = &config.server.tls {
-        let keys = rustls_of(&tls.cert_file, &tls.key_file).await?;
-        let watch = tokio::spawn(reload(keys.clone(), tls.cert_file.clone(), tls.key_file.clone()));
+        let keys = Keys::read(&config, tls, &app.authorities)?;
+        let acceptor = keys.acceptor();
+        let watch = tokio::spawn(keys.watch());
         tracing::info!(%at, "listening, encrypted");
-        let served = axum_server::bind_rustls(at, keys)
+        let served = axum_server::bind(at)
+            .acceptor(acceptor)
             .handle(handle)
             .serve(service)
             .await;
@@ -92,43 +81,6 @@ pub async fn serve(
     };
     stopper.abort();
     served.map_err(|source| ServeError::Listen { at, source })
-}
-
-async fn rustls_of(cert: &Path, key: &Path) -> Result<RustlsConfig, ServeError> {
-    // The same cryptography as everywhere else here; a second call finds it set.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    RustlsConfig::from_pem_file(cert, key)
-        .await
-        .map_err(|source| ServeError::Certificate {
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-            source,
-        })
-}
-
-/// Reads the files again when they changed; half-written ones are tried again and the old ones stay.
-async fn reload(keys: RustlsConfig, cert: PathBuf, key: PathBuf) {
-    let mut known = (changed_at(&cert).await, changed_at(&key).await);
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let now = (changed_at(&cert).await, changed_at(&key).await);
-        if now == known {
-            continue;
-        }
-        match keys.reload_from_pem_file(&cert, &key).await {
-            Ok(()) => {
-                known = now;
-                tracing::info!(cert = %cert.display(), "the certificate was read again");
-            }
-            Err(error) => {
-                tracing::error!(cert = %cert.display(), %error, "the new certificate cannot be used; the old one stays");
-            }
-        }
-    }
-}
-
-async fn changed_at(file: &Path) -> Option<SystemTime> {
-    tokio::fs::metadata(file).await.ok()?.modified().ok()
 }
 
 #[derive(Clone)]

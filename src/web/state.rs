@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use super::authorities::Authorities;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -16,6 +17,8 @@ pub struct App {
     pub identity: Arc<dyn Identity>,
     /// Where web sessions are kept.
     pub sessions: Sessions,
+    /// Who may sign the API servers' client certificates; none until the listener has read them.
+    pub authorities: Authorities,
     /// Set when the service goes away: live pages end then.
     pub stop: CancellationToken,
 }
@@ -35,6 +38,7 @@ impl App {
             broker,
             identity,
             sessions,
+            authorities: Authorities::default(),
             stop: CancellationToken::new(),
         }
     }

@@ -64,8 +64,8 @@ export async function prepare({ dir }) {
 
 /**
  * Starts a cluster whose data lives in `dir` and waits until Pods can run in it.
- * `auditPolicy`: path of the policy file. `tap`: { url, token, caFile } of the audit webhook's receiver
- * (`tapUrl` alone will do when it asks for nothing); none, and audit goes to its file only.
+ * `auditPolicy`: path of the policy file. `tap`: { url, token, caFile, certFile, keyFile } of the audit webhook's
+ * receiver (`tapUrl` alone will do when it asks for nothing); none, and audit goes to its file only.
  * `bindAddress`: 0.0.0.0 where the address that the EndpointSlice `kubernetes` publishes has to answer.
  * `apiFlags`: added to the API server's, the last word wins.
  */
@@ -101,7 +101,13 @@ export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, ta
       apiVersion: 'v1',
       kind: 'Config',
       clusters: [{ name: 'tap', cluster: { server: webhook.url, ...(webhook.caFile ? { 'certificate-authority': webhook.caFile } : {}) } }],
-      users: [{ name: 'api-server', user: webhook.token ? { token: webhook.token } : {} }],
+      users: [{
+        name: 'api-server',
+        user: {
+          ...(webhook.token ? { token: webhook.token } : {}),
+          ...(webhook.certFile ? { 'client-certificate': webhook.certFile, 'client-key': webhook.keyFile } : {}),
+        },
+      }],
       contexts: [{ name: 'tap', context: { cluster: 'tap', user: 'api-server' } }],
       'current-context': 'tap',
     }));

@@ -1,9 +1,9 @@
 // The broker's configuration for this world: what breakglass.example.yaml explains, with this world's addresses.
 
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { writeWhole } from './certificates.mjs';
 
 /** The name of the cluster in the configuration. */
@@ -117,4 +117,12 @@ export function writeConfig({ dir, facts, change = (config) => config }) {
   const path = join(dir, 'breakglass.yaml');
   writeWhole(path, stringify(change(config)));
   return path;
+}
+
+/** Writes the configuration at `path` once more, to `to`, with `change(config)` made to it; returns `to`. */
+export function copyConfig(path, to, change) {
+  const config = parse(readFileSync(path, 'utf8'));
+  change(config);
+  writeWhole(to, stringify(config));
+  return to;
 }

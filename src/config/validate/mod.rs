@@ -6,12 +6,15 @@ macro_rules! path {
     ($($step:expr),* $(,)?) => { vec![$(Step::from($step)),*] };
 }
 
+mod audit;
 mod outside;
 mod profiles;
 
+pub(super) use audit::of_files;
+
 use super::problem::nearest;
 use super::tree::Step;
-use super::{AuditSender, Config, Deadlines, HttpUrl, NAME_PREFIX, SHIPPED_CLUSTER_ROLE, Store};
+use super::{Config, Deadlines, HttpUrl, NAME_PREFIX, SHIPPED_CLUSTER_ROLE, Store};
 use std::collections::BTreeMap;
 
 /// Something the shape cannot show.
@@ -74,6 +77,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     sign_in(config, &mut found);
     people(config, &mut found);
     clusters(config, &mut found);
+    audit::senders(config, &mut found);
     cluster_roles(config, &mut found);
     for (name, profile) in &config.profiles {
         profiles::profile(config, name, profile, &mut found);
@@ -182,7 +186,6 @@ fn clusters(config: &Config, found: &mut Findings) {
     if config.clusters.is_empty() {
         found.say(path!["clusters"], "no cluster is configured");
     }
-    let mut tokens: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, cluster) in &config.clusters {
         if let Some(url) = &cluster.engineer_server {
             encrypted(found, path!["clusters", name, "engineer_server"], url);
@@ -202,24 +205,6 @@ fn clusters(config: &Config, found: &mut Findings) {
                 path!["clusters", name, "canary", "end_after"],
                 "it is shorter than `alarm_after`",
             );
-        }
-        if let AuditSender::Token(token) = &cluster.audit
-            && token.is_read()
-        {
-            let steps = path!["clusters", name, "audit", "token"];
-            if token.expose().len() < 32 {
-                found.help(
-                    steps.clone(),
-                    "the token has fewer than 32 characters and could be guessed",
-                    "openssl rand -hex 32",
-                );
-            }
-            if let Some(other) = tokens.insert(token.expose(), name) {
-                found.say(
-                    steps,
-                    format!("it is the token of '{other}' too: each cluster could write the other's events"),
-                );
-            }
         }
     }
 }

@@ -5,20 +5,19 @@
 //! written is refused.
 
 use super::intake::{Bounds, IntakeError, Purse, Taken, take};
+use super::sender::prove;
 use crate::audit::split::split;
 use crate::broker::{Broker, Result as BrokerResult};
-use crate::config::{AuditSender, Config};
 use crate::domain::transition::About;
 use crate::web::App;
+use crate::web::authorities::Presented;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
-use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
 
 /// The longest body as sent.
@@ -57,32 +56,22 @@ impl Default for Receiver {
     }
 }
 
-/// Why this configuration's audit cannot be received, if so: asked before the service starts.
-#[must_use]
-pub fn unsupported(config: &Config) -> Option<String> {
-    config
-        .clusters
-        .iter()
-        .find(|(_, cluster)| matches!(cluster.audit, AuditSender::ClientCaFile(_)))
-        .map(|(name, _)| {
-            format!(
-                "clusters.{name}.audit: client certificates are not supported by this version; use \
-                 `token`, and put the same token into the API server's audit webhook kubeconfig"
-            )
-        })
-}
-
 /// Takes one batch.
 pub async fn receive(
     State(app): State<App>,
     Extension(receiver): Extension<Arc<Receiver>>,
     Path(cluster): Path<String>,
+    presented: Option<Extension<Presented>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let until = Instant::now() + ANSWER;
-    if !is_sender(&app.broker.config, &cluster, &headers) {
-        tracing::warn!(cluster = %crate::audit::visible(&cluster), "an audit sender was not recognised");
+    let presented = presented
+        .map(|Extension(presented)| presented)
+        .unwrap_or_default();
+    let (config, now) = (app.config(), app.broker.now());
+    if let Err(why) = prove(config, &app.authorities, &cluster, &headers, &presented, now) {
+        tracing::warn!(cluster = %crate::audit::visible(&cluster), %why, "an audit sender was not recognised");
         return (StatusCode::UNAUTHORIZED, "not a known audit sender\n").into_response();
     }
     let length = headers
@@ -129,24 +118,6 @@ pub async fn receive(
     }
 }
 
-/// The token of that cluster. An unknown cluster and a wrong token look the same, and cost the same.
-fn is_sender(config: &Config, cluster: &str, headers: &HeaderMap) -> bool {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map_or("", |(_, token)| token.trim());
-    let expected = match config.clusters.get(cluster).map(|cluster| &cluster.audit) {
-        Some(AuditSender::Token(token)) => token.expose(),
-        Some(AuditSender::ClientCaFile(_)) | None => "",
-    };
-    // Digests are compared, so that neither the place of a difference nor a length shows in the time.
-    let same: bool = Sha256::digest(given).ct_eq(&Sha256::digest(expected)).into();
-    same & !expected.is_empty()
-}
-
-/// Enters a body, in parts when it is long.
 async fn record(broker: &Broker, cluster: &str, taken: &Taken) -> BrokerResult<()> {
     for part in parts(&taken.bytes) {
         broker.record_batch(cluster, &part).await?;

@@ -4,8 +4,9 @@
 pub mod audit;
 pub mod forge;
 mod intake;
+mod sender;
 #[cfg(test)]
-mod tests;
+pub(in crate::web) mod tests;
 
 use crate::web::App;
 use axum::extract::DefaultBodyLimit;

@@ -1,6 +1,6 @@
 //! The receivers as their senders find them.
 
-use crate::config::AuditSender;
+use crate::cluster::manifests::manifests;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::job::JobKind;
 use crate::domain::transition::{About, Transition, Write, record};
@@ -10,18 +10,22 @@ use crate::web::lists::fixture::{Answer, Stage};
 use axum::body::Body;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use std::io::Write as _;
 
-fn token(stage: &Stage) -> String {
-    let AuditSender::Token(token) = &stage.app.config().clusters["production"].audit else {
-        panic!("a token")
-    };
-    format!("Bearer {}", token.expose())
+pub(in crate::web) fn token(stage: &Stage) -> String {
+    let token = stage.app.config().clusters["production"].audit.token.as_ref();
+    format!("Bearer {}", token.unwrap().expose())
 }
 
-async fn send(stage: &Stage, cluster: &str, token: &str, gzip: bool, body: Vec<u8>) -> Answer {
+pub(in crate::web) async fn send(
+    stage: &Stage,
+    cluster: &str,
+    token: &str,
+    gzip: bool,
+    body: Vec<u8>,
+) -> Answer {
     let mut request = Request::post(format!("/hooks/audit/{cluster}")).header(header::AUTHORIZATION, token);
     if gzip {
         request = request.header(header::CONTENT_ENCODING, "gzip");
@@ -36,17 +40,77 @@ fn packed(body: &[u8]) -> Vec<u8> {
 }
 
 /// A batch with one event of somebody else, which is counted.
-fn batch(n: u32) -> Vec<u8> {
-    json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [{
+pub(in crate::web) fn batch(n: u32) -> Vec<u8> {
+    list(&event(n))
+}
+
+fn list(event: &Value) -> Vec<u8> {
+    json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [event]})
+        .to_string()
+        .into_bytes()
+}
+
+fn event(n: u32) -> Value {
+    json!({
         "level": "Metadata", "auditID": format!("{n:08}-0000-0000-0000-000000000000"), "stage": "ResponseComplete",
         "requestURI": "/api/v1/namespaces/payments/pods", "verb": "list",
         "user": {"username": "system:kube-scheduler"}, "sourceIPs": ["10.0.0.1"],
         "objectRef": {"resource": "pods", "namespace": "payments", "apiVersion": "v1"},
         "responseStatus": {"code": 200},
         "requestReceivedTimestamp": "2026-03-01T10:00:00.000000Z", "stageTimestamp": "2026-03-01T10:00:00.010000Z",
-    }]})
-    .to_string()
-    .into_bytes()
+    })
+}
+
+/// The broker's Role beside the grants, as `breakglass manifests` prints it and an API server answers it.
+fn applied(stage: &Stage) -> Value {
+    let printed = manifests(stage.app.config(), "production").unwrap();
+    let all: Vec<Value> = serde_saphyr::from_multiple(&printed).unwrap();
+    let of = |one: &Value| one["kind"] == "Role" && one["metadata"]["namespace"] == "breakglass-grants";
+    let mut role = all.into_iter().find(of).unwrap();
+    role["metadata"]["uid"] = json!("1d7b2f3c-0000-4000-8000-000000000000");
+    role["metadata"]["resourceVersion"] = json!("231");
+    role
+}
+
+/// The event of writing `role` there.
+fn written(n: u32, role: &Value) -> Vec<u8> {
+    let mut event = event(n);
+    event["verb"] = json!("create");
+    event["user"] = json!({"username": "admin"});
+    event["responseStatus"] = json!({"code": 201});
+    event["responseObject"] = role.clone();
+    event["objectRef"] = json!({"resource": "roles", "namespace": "breakglass-grants", "name": "breakglass-broker",
+        "apiGroup": "rbac.authorization.k8s.io", "apiVersion": "v1"});
+    list(&event)
+}
+
+#[tokio::test]
+async fn the_installation_as_printed_is_an_entry_and_anything_else_a_finding() {
+    let stage = Stage::new().await;
+    let (token, mut role) = (token(&stage), applied(&stage));
+    for _ in 0..2 {
+        let answer = send(&stage, "production", &token, false, written(1, &role)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    assert_eq!(
+        entries(&stage, EntryKind::ManifestsApplied).await,
+        1,
+        "the batch came twice"
+    );
+    let store = &stage.app.broker.store;
+    assert!(store.open_findings().await.unwrap().is_empty());
+    role["rules"][0]["resources"] = json!(["*"]);
+    send(&stage, "production", &token, false, written(2, &role)).await;
+    let findings = store.open_findings().await.unwrap();
+    assert_eq!(findings.len(), 1);
+    assert!(
+        findings[0]
+            .text
+            .contains("admin wrote Role breakglass-grants/breakglass-broker")
+            && findings[0].text.contains("rules differs"),
+        "{findings:?}"
+    );
+    assert_eq!(entries(&stage, EntryKind::ManifestsApplied).await, 1);
 }
 
 async fn entries(stage: &Stage, kind: EntryKind) -> usize {

@@ -49,10 +49,16 @@ pub struct Answer {
 impl Stage {
     /// The example configuration over an empty store.
     pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with the configuration changed.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = include_str!("../../../breakglass.example.yaml");
         let mut config = Config::from_text("breakglass.yaml", text, Path::new("/"), None).unwrap();
         config.ledger.signing_key = Secret::for_test(&"07".repeat(32));
+        change(&mut config);
         let _ = rustls::crypto::ring::default_provider().install_default();
         let signer = Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(now()));
