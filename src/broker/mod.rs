@@ -38,6 +38,7 @@ use crate::forge::{Forge, ForgeError};
 use crate::ids::{FindingId, GrantId};
 use crate::notify::Notifier;
 use crate::store::{Committed, Store, StoreError};
+use chrono::TimeDelta;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,14 @@ pub enum BrokerError {
     /// The rules say no; the text is for the person who asked.
     #[error("{0}")]
     Refused(String),
+    /// Not now: they asked as often as one person may. The text is for the person who asked.
+    #[error("{why}")]
+    TooOften {
+        /// How often, and when again.
+        why: String,
+        /// How long to wait.
+        after: TimeDelta,
+    },
     /// There is no such thing, or this person may not know of it.
     #[error("there is no such {0}")]
     NotFound(&'static str),

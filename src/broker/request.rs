@@ -9,7 +9,13 @@ use crate::domain::request::{Ask, Request};
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::ids::{GrantId, RequestId};
 use crate::store::{FollowUpFilter, GrantFilter, RequestFilter};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
+
+/// `server.limits.requests_per_hour` holds over this time.
+const LIMITED_OVER: TimeDelta = TimeDelta::hours(1);
+/// More than a whole organisation files in that time.
+const LOOKED_AT: u32 = 2_000;
 
 /// What would happen if it were sent now.
 #[derive(Debug, Clone)]
@@ -68,10 +74,38 @@ impl Broker {
         })
     }
 
+    /// Counted by the person, whatever account they use, and over what is stored: a restart forgets
+    /// nothing. Two filed in the same instant may both pass, which costs an approver one line.
+    async fn may_file_again(&self, person: &Person) -> Result<()> {
+        let most = self.config.server.limits.requests_per_hour.get();
+        let filter = RequestFilter {
+            limit: LOOKED_AT,
+            ..RequestFilter::default()
+        };
+        let (now, newest) = (self.now(), self.store.requests(filter).await?);
+        let last = newest
+            .iter()
+            .take_while(|request| now - request.filed_at < LIMITED_OVER)
+            .filter(|request| request.ask.requester.same_person(person))
+            .nth(most as usize - 1);
+        let Some(last) = last else {
+            return Ok(());
+        };
+        let after = last.filed_at + LIMITED_OVER - now;
+        Err(BrokerError::TooOften {
+            why: format!(
+                "You have filed {most} requests within an hour, which is as many as one person may. The next can \
+                 be filed in {}. Whatever you hold can be ended at any time",
+                minutes(u32::try_from((after.num_seconds() / 60 + 1) * 60).unwrap_or(3_600))
+            ),
+            after,
+        })
+    }
+
     /// Files a request.
     ///
     /// # Errors
-    /// [`BrokerError::Refused`] with the policy's first reason.
+    /// [`BrokerError::Refused`] with the policy's first reason; [`BrokerError::TooOften`].
     pub async fn file(
         &self,
         person: &Person,
@@ -79,6 +113,7 @@ impl Broker {
         incident: Option<String>,
         extends: Option<GrantId>,
     ) -> Result<Request> {
+        self.may_file_again(person).await?;
         question.namespaces.sort();
         question.namespaces.dedup();
         if let Some(grant) = extends {

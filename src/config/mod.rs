@@ -47,7 +47,7 @@ pub use profiles::{LONGEST_PATIENCE, Profile, WhenSilent};
 pub use roles::Roles;
 pub use scalar::{Cidr, Duration, HttpUrl, Listen, Pattern, Scalar};
 pub use secret::{Env, Secret};
-pub use server::{Server, Tls};
+pub use server::{Limits, Server, Tls};
 pub use shape::schema;
 pub use sign_in::{Session, SignIn};
 pub use sla::{Deadlines, Sla};

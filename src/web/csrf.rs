@@ -89,6 +89,18 @@ pub fn is_from_us(headers: &HeaderMap, origin: &str) -> bool {
     }
 }
 
+/// An image or a script of another site, loaded by somebody's browser: whatever is limited by address, it
+/// would use up for the people there. A link from such a site is a navigation, and welcome.
+#[must_use]
+pub fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| {
+        headers
+            .get(name)
+            .is_some_and(|own| own.as_bytes() == value.as_bytes())
+    };
+    is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
+}
+
 /// Whether the token a form carries is the session's, in time that tells nothing about it.
 #[must_use]
 pub fn is_token(sent: &str, own: &str) -> bool {
@@ -180,6 +192,15 @@ mod tests {
         ] {
             assert!(!is_from_us(&headers(pairs), US), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_link_from_another_site_leads_here_and_an_image_does_not() {
+        let of =
+            |site, mode| is_of_another_site(&headers(&[("sec-fetch-site", site), ("sec-fetch-mode", mode)]));
+        assert!(of("cross-site", "no-cors") && of("cross-site", "cors"));
+        assert!(!of("cross-site", "navigate") && !of("same-origin", "cors") && !of("none", "navigate"));
+        assert!(!is_of_another_site(&headers(&[])), "a browser that does not say");
     }
 
     #[test]

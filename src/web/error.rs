@@ -3,6 +3,7 @@
 //! A handler does not know the page around it, so the error travels as an extension of the response
 //! and [`render`] makes the page of it, with the reader's own navigation where somebody is signed in.
 
+use super::limits::whole_seconds;
 use super::pages::plain::{ConflictPage, ErrorPage, ForbiddenPage, NotFoundPage, SignedOutPage};
 use super::pages::{Href, Shell, Text, Words};
 use super::refused::RefusedPage;
@@ -35,6 +36,14 @@ pub enum Error {
     /// The rules say no; the words are for the person.
     #[error("refused: {0}")]
     Refused(String),
+    /// They asked too often; the words are for the person.
+    #[error("too often: {why}")]
+    TooOften {
+        /// How often, and when again.
+        why: String,
+        /// Seconds to wait.
+        after_s: u64,
+    },
     /// Somebody else was faster.
     #[error("conflict: {0}")]
     Conflict(String),
@@ -58,6 +67,10 @@ impl From<BrokerError> for Error {
     fn from(error: BrokerError) -> Self {
         match error {
             BrokerError::Refused(why) => Self::Refused(why),
+            BrokerError::TooOften { why, after } => Self::TooOften {
+                why,
+                after_s: whole_seconds(after.to_std().unwrap_or_default()),
+            },
             BrokerError::NotFound(_) => Self::NotFound,
             BrokerError::Store(error) => error.into(),
             BrokerError::Cluster(ClusterError::Unreachable { cluster, doing, why }) => Self::Unavailable {
@@ -107,6 +120,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -129,7 +143,7 @@ impl Error {
                 why: Words::say(Text::prose(why)),
             }
             .render(),
-            Self::Bad(why) | Self::Refused(why) => RefusedPage {
+            Self::Bad(why) | Self::Refused(why) | Self::TooOften { why, .. } => RefusedPage {
                 shell,
                 why: Words::say(Text::prose(sentence(why))),
                 href: back,
@@ -197,6 +211,11 @@ impl IntoResponse for Error {
         // The body is for machines and for the case that the page itself cannot be made.
         let mut response =
             (self.status(), self.status().canonical_reason().unwrap_or("error")).into_response();
+        if let Self::TooOften { after_s, .. } = &self {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, (*after_s).into());
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -226,6 +245,7 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
         },
         None => return response,
     };
+    let after = response.headers().get(header::RETRY_AFTER).cloned();
     let back = response
         .extensions_mut()
         .remove::<Back>()
@@ -244,6 +264,7 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "Not allowed",
         StatusCode::UNAUTHORIZED => "Signed out",
+        StatusCode::TOO_MANY_REQUESTS => "Too often",
         status if status.is_server_error() => "Failed",
         _ => "Not done",
     };
@@ -258,7 +279,13 @@ pub async fn render(State(app): State<App>, request: Request, next: Next) -> Res
     }
     .unwrap_or_else(|| shell::bare(&app, title, tz));
     match error.page(shell, &back, &id.0) {
-        Ok(page) => (error.status(), Html(page)).into_response(),
+        Ok(page) => {
+            let mut response = (error.status(), Html(page)).into_response();
+            if let Some(after) = after {
+                response.headers_mut().insert(header::RETRY_AFTER, after);
+            }
+            response
+        }
         Err(failure) => {
             tracing::error!(request = %id.0, %failure, "the error page could not be written");
             response

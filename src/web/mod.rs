@@ -11,6 +11,7 @@ mod grants;
 mod headers;
 mod health;
 pub mod hooks;
+pub mod limits;
 pub mod lists;
 mod live;
 pub mod pages;

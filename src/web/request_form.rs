@@ -3,6 +3,7 @@
 
 use super::csrf::{Fields, Posted};
 use super::error::Result;
+use super::limits::{Who, whole_seconds};
 use super::pages::request_form::{FormErrors, Preview as Shown, RequestForm, RequestFormPage, Verdict};
 use super::pages::{Badge, Choice, Look, Place, Reason, Text, Words};
 use super::requests::{minutes_value, seconds_of};
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::domain::policy::{Question, teams_of};
 use crate::ids::GrantId;
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 
 /// What was typed, with the first choice where nothing was.
@@ -30,6 +31,7 @@ struct Typed {
 /// # Errors
 /// The store's.
 pub async fn blank(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery) -> Result {
+    hold(&app, &signed)?;
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
     let (typed, preview) = prefilled(&app, &signed, &fields).await?;
     page(&form_page(&app, &signed, typed, &preview, FormErrors::default()).await?)
@@ -40,6 +42,7 @@ pub async fn blank(State(app): State<App>, signed: Signed, RawQuery(query): RawQ
 /// # Errors
 /// The store's.
 pub async fn preview(State(app): State<App>, posted: Posted) -> Result {
+    hold(&app, &posted.signed)?;
     if posted.fragment {
         let typed = typed(&app, &posted.signed, &posted.fields).await?;
         let preview = app.broker.preview(&posted.signed.person, &typed.question).await?;
@@ -54,22 +57,33 @@ pub async fn preview(State(app): State<App>, posted: Posted) -> Result {
 /// # Errors
 /// The store's.
 pub async fn send(State(app): State<App>, posted: Posted) -> Result {
+    hold(&app, &posted.signed)?;
     let person = &posted.signed.person;
     let typed = typed(&app, &posted.signed, &posted.fields).await?;
     let incident = Some(typed.incident.clone());
-    let why = match app
+    let (why, after) = match app
         .broker
         .file(person, typed.question.clone(), incident, typed.extends)
         .await
     {
         Ok(request) => return Ok(Redirect::to(&format!("/requests/{}", request.id)).into_response()),
-        Err(BrokerError::Refused(why)) => why,
+        Err(BrokerError::Refused(why)) => (why, None),
+        // What was typed waits in the form.
+        Err(BrokerError::TooOften { why, after }) => (why, Some(after)),
         Err(error) => return Err(error.into()),
     };
     let preview = app.broker.preview(person, &typed.question).await?;
-    let errors = errors(&preview, &why);
+    let mut errors = errors(&preview, &why);
+    if after.is_some() {
+        errors.whole = Some(Text::prose(super::error::sentence(&why)).sentence());
+    }
     let mut response = page(&form_page(&app, &posted.signed, typed, &preview, errors).await?)?;
     *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Some(after) = after {
+        let after = whole_seconds(after.to_std().unwrap_or_default());
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        response.headers_mut().insert(header::RETRY_AFTER, after.into());
+    }
     Ok(response)
 }
 
@@ -99,6 +113,13 @@ fn offered<'a>(config: &Config, asked: &Question, preview: &'a Preview) -> Vec<&
         .filter(|name| profile.is_some_and(|profile| profile.allows_namespace(name)))
         .filter(|name| cluster.is_some_and(|cluster| !cluster.protects(name)))
         .collect()
+}
+
+/// Each answer asks the cluster, so nobody has them without end.
+fn hold(app: &App, signed: &Signed) -> Result<()> {
+    app.limits
+        .previews
+        .hold(&Who::signed(signed), "You asked this form")
 }
 
 async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {

@@ -23,6 +23,20 @@ pub fn sees_all(config: &Config, person: &Person) -> bool {
         .any(|role| has_role(config, person, role))
 }
 
+/// Somebody whose groups mean something here: a role, a team, a circle of approvers.
+#[must_use]
+pub fn is_known(config: &Config, person: &Person) -> bool {
+    use Role::{Approver, Auditor, Compliance, Engineer, Operator, Revoker};
+    [Engineer, Approver, Revoker, Compliance, Auditor, Operator]
+        .into_iter()
+        .any(|role| has_role(config, person, role))
+        || !teams_of(config, person).is_empty()
+        || config
+            .profiles
+            .values()
+            .any(|profile| is_approver(config, profile, person))
+}
+
 /// Whether `person` may open a place of the navigation.
 #[must_use]
 pub fn may_open(config: &Config, person: &Person, place: Place) -> bool {

@@ -4,17 +4,17 @@
 //! nothing but the provider's answer. A flow is taken out of the session, and the session written,
 //! before the answer is looked at, so that each is used once.
 
-use super::csrf::Posted;
+use super::csrf::{Posted, is_of_another_site};
 use super::error::{Back, Result};
+use super::limits::Who;
 use super::pages::plain::{SignInRefusal, SignInRefusedPage, SignedOutPage};
 use super::pages::step_up::StepUpPage;
 use super::pages::{Href, Text};
+use super::serve::Client;
 use super::session::{self, Login, Signed, own_path, sign_in_path, zone_of};
 use super::trace::RequestId;
 use super::{App, Error, page, shell};
 use crate::broker::approve::Approving;
-use crate::domain::person::Person;
-use crate::domain::policy::{Role, has_role, teams_of};
 use crate::domain::request::ApprovalProof;
 use crate::identity::{Asking, CallbackParams, Flow, Purpose, Refusal, SignedIn};
 use crate::ids::{GrantId, RequestId as AccessRequestId};
@@ -87,9 +87,15 @@ async fn begin(
     State(app): State<App>,
     session: Session,
     headers: HeaderMap,
+    client: Option<Extension<Client>>,
     Extension(id): Extension<RequestId>,
     Query(Begin { to }): Query<Begin>,
 ) -> Result {
+    if is_of_another_site(&headers) {
+        return Err(Error::Bad("signing in begins with a page of its own".into()));
+    }
+    let who = Who::before_sign_in(client.map(|Extension(client)| client), &session);
+    app.limits.sign_ins.hold(&who, "Signing in was begun from here")?;
     let person = session::login(&app, &session).await?.map(|login| login.person);
     let asking = Asking {
         purpose: Purpose::SignIn,
@@ -136,6 +142,9 @@ pub async fn step_up(
     action: Action,
     return_to: String,
 ) -> Result {
+    app.limits
+        .sign_ins
+        .hold(&Who::signed(signed), "You were asked to sign in again")?;
     let (what, hash) = match &action {
         Action::Approve { hash, .. } => ("approve this request", Some(Text::from(hash))),
         Action::Reveal { .. } => ("reveal the key", None),
@@ -183,7 +192,7 @@ async fn callback(
     session.save().await?;
 
     match app.identity.finish(&flow, &params, app.broker.now()).await {
-        Ok(signed_in) if is_known(&app, &signed_in.person) => {
+        Ok(signed_in) if shell::is_known(app.config(), &signed_in.person) => {
             finish(&app, &session, &flow, action, signed_in).await
         }
         Ok(signed_in) => {
@@ -286,20 +295,6 @@ fn proof(app: &App, flow: &Flow, signed_in: SignedIn) -> Result<ApprovalProof> {
         jwk: signed_in.jwk,
         salt: hex::encode(salt),
     })
-}
-
-/// Somebody whose groups mean something here: a role, a team, a circle of approvers.
-fn is_known(app: &App, person: &Person) -> bool {
-    use Role::{Approver, Auditor, Compliance, Engineer, Operator, Revoker};
-    let config = app.config();
-    [Engineer, Approver, Revoker, Compliance, Auditor, Operator]
-        .into_iter()
-        .any(|role| has_role(config, person, role))
-        || !teams_of(config, person).is_empty()
-        || config
-            .profiles
-            .values()
-            .any(|profile| crate::domain::policy::is_approver(config, profile, person))
 }
 
 fn refused(app: &App, headers: &HeaderMap, id: &RequestId, to: &str, refusal: &Refusal) -> Result {

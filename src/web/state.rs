@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use super::authorities::Authorities;
+use super::limits::Limits;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::identity::Identity;
@@ -19,6 +20,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Who may sign the API servers' client certificates; none until the listener has read them.
     pub authorities: Authorities,
+    /// How often who asked.
+    pub limits: Arc<Limits>,
     /// Set when the service goes away: live pages end then.
     pub stop: CancellationToken,
 }
@@ -34,7 +37,9 @@ impl App {
     #[must_use]
     pub fn new(broker: Arc<Broker>, identity: Arc<dyn Identity>) -> Self {
         let sessions = Sessions::new(broker.store.clone(), broker.clock.clone());
+        let limits = Arc::new(Limits::new(&broker.config.server.limits));
         Self {
+            limits,
             broker,
             identity,
             sessions,

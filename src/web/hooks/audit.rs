@@ -5,12 +5,14 @@
 //! written is refused.
 
 use super::intake::{Bounds, IntakeError, Purse, Taken, take};
-use super::sender::prove;
+use super::sender::{Stranger, prove};
 use crate::audit::split::split;
 use crate::broker::{Broker, Result as BrokerResult};
 use crate::domain::transition::About;
 use crate::web::App;
 use crate::web::authorities::Presented;
+use crate::web::limits::{Who, whole_seconds};
+use crate::web::serve::Client;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -62,6 +64,7 @@ pub async fn receive(
     Extension(receiver): Extension<Arc<Receiver>>,
     Path(cluster): Path<String>,
     presented: Option<Extension<Presented>>,
+    client: Option<Extension<Client>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -71,8 +74,7 @@ pub async fn receive(
         .unwrap_or_default();
     let (config, now) = (app.config(), app.broker.now());
     if let Err(why) = prove(config, &app.authorities, &cluster, &headers, &presented, now) {
-        tracing::warn!(cluster = %crate::audit::visible(&cluster), %why, "an audit sender was not recognised");
-        return (StatusCode::UNAUTHORIZED, "not a known audit sender\n").into_response();
+        return turn_away(&app, &cluster, client.map(|Extension(client)| client), &why).await;
     }
     let length = headers
         .get(header::CONTENT_LENGTH)
@@ -116,6 +118,46 @@ pub async fn receive(
         }
         Err(_) => busy("it is not written yet; send it again\n"),
     }
+}
+
+/// Only who could not prove themselves is counted, and after they could not: whatever is sent beside it,
+/// a cluster's own API servers are heard.
+async fn turn_away(app: &App, cluster: &str, client: Option<Client>, why: &Stranger) -> Response {
+    let told = "not a known audit sender\n";
+    let Err(wait) = app.limits.strangers.take(&Who::at(client)) else {
+        tracing::warn!(cluster = %crate::audit::visible(cluster), %why, "an audit sender was not recognised");
+        return (StatusCode::UNAUTHORIZED, told).into_response();
+    };
+    let from = client.map_or_else(|| "an unknown address".to_owned(), |Client(ip)| ip.to_string());
+    // One open finding a cluster, however many send; names that were made up share one.
+    let (key, about, text) = match app.config().clusters.get_key_value(cluster) {
+        Some((name, _)) => (
+            format!("audit strangers {name}"),
+            About::cluster(name),
+            format!(
+                "Audit events of {name} come from {from} again and again without proof that it is one of its API \
+                 servers: {why}. Either somebody guesses, or its webhook file and this configuration do not \
+                 agree, and then its record is missing here"
+            ),
+        ),
+        None => (
+            "audit strangers".to_owned(),
+            About::default(),
+            format!("Audit events of a cluster that is not configured come from {from} again and again"),
+        ),
+    };
+    if app.limits.told.take(&key).is_ok()
+        && let Err(error) = app.broker.find(&key, about, &text, None).await
+    {
+        tracing::error!(error = %crate::causes::chain(&error), "an unknown audit sender could not be recorded");
+    }
+    let after = whole_seconds(wait).to_string();
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        [(header::RETRY_AFTER, after)],
+        told,
+    )
+        .into_response()
 }
 
 async fn record(broker: &Broker, cluster: &str, taken: &Taken) -> BrokerResult<()> {
