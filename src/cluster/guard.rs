@@ -127,7 +127,7 @@ mod tests {
     use crate::domain::object::ObjectKey;
     use serde_json::json;
 
-    fn binding(subjects: Value) -> Option<Sighting> {
+    fn binding(subjects: &Value) -> Option<Sighting> {
         sighting(&ObjectVersion {
             key: ObjectKey {
                 group: RBAC.into(),
@@ -157,7 +157,7 @@ mod tests {
             ),
             (json!({"kind": "Group", "name": GRANTS_GROUP}), "*"),
         ] {
-            let seen = binding(json!([subject, {"kind": "User", "name": "admin"}])).unwrap();
+            let seen = binding(&json!([subject, {"kind": "User", "name": "admin"}])).unwrap();
             let Sighted::Binding {
                 accounts,
                 others,
@@ -176,13 +176,13 @@ mod tests {
     #[test]
     fn what_names_nobody_of_ours_is_not_ours_to_judge() {
         assert_eq!(
-            binding(json!([{"kind": "ServiceAccount", "namespace": "payments", "name": "a"}])),
+            binding(&json!([{"kind": "ServiceAccount", "namespace": "payments", "name": "a"}])),
             None
         );
         assert_eq!(
-            binding(json!([{"kind": "User", "name": "system:serviceaccount:breakglass-grants-x:a"}])),
+            binding(&json!([{"kind": "User", "name": "system:serviceaccount:breakglass-grants-x:a"}])),
             None
         );
-        assert_eq!(binding(Value::Null), None);
+        assert_eq!(binding(&Value::Null), None);
     }
 }

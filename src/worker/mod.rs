@@ -25,8 +25,8 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "rules", every(15), |b| async move {
         b.compare_rules().await
     });
-    for cluster in broker.clusters.keys().cloned() {
-        let over = stop.clone();
+    for cluster in broker.clusters.keys() {
+        let (cluster, over) = (cluster.clone(), stop.clone());
         spawn(broker, tasks, stop, "guard", every(2), move |b| {
             let (cluster, over) = (cluster.clone(), over.clone());
             // It goes on as long as the watch does.
