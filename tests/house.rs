@@ -23,14 +23,6 @@ const LONGEST: usize = 400;
 /// Files that may be longer, and why.
 const LONGER: &[(&str, &str)] = &[
     (
-        "broker/capture.rs",
-        "one stage, from the settled record to what is owed; to be parted with its growth",
-    ),
-    (
-        "broker/follow_up.rs",
-        "one stage of an emergency, read from top to bottom",
-    ),
-    (
         "broker/reveal.rs",
         "one stage of an emergency, read from top to bottom",
     ),
@@ -46,14 +38,9 @@ const LONGER: &[(&str, &str)] = &[
         "domain/grant.rs",
         "one state machine: the type and all of its transitions are read together",
     ),
-    ("drift/touched.rs", "one table: what each kind of action becomes"),
     (
         "forge/github/client.rs",
         "one adapter's requests, each with its errors",
-    ),
-    (
-        "web/follow_ups.rs",
-        "the handlers of one page's forms; to be parted with its growth",
     ),
     ("web/lists/sla.rs", "one page: its figures, its chart, its table"),
     (

@@ -5,34 +5,21 @@
 //! anywhere costs a repetition, nothing else.
 
 use super::request::done_unless_conflict;
-use super::{Broker, BrokerError, Outcome, Result};
-use crate::cluster::Cluster;
+use super::{Broker, Outcome, Result};
 use crate::domain::action::requests;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::{DriftRow, FileChange, FollowUp, FollowUpState, Item};
 use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
-use crate::domain::object::ObjectKey;
 use crate::domain::transition::{About, ActionRow, Transition, Write, record};
-use crate::drift::{self, Drift, EditAction, GitFile, ManualItem, Observed, Rules, Touched};
+use crate::drift::{self, Drift, EditAction, ManualItem, Rules};
 use crate::ids::{FollowUpId, ItemId};
-use crate::ledger;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// A canary that did not come back by then is sent again.
 const CANARY_PATIENCE: TimeDelta = TimeDelta::seconds(10);
-
-/// One touched object and what the grant's events say of it.
-struct Touch {
-    key: ObjectKey,
-    first_us: i64,
-    first_version: Option<u64>,
-    writes: Vec<drift::Write>,
-    last_written: Option<Value>,
-}
 
 impl Broker {
     /// Job: waits until the record is settled, takes the drift down, opens the pull request.
@@ -91,139 +78,6 @@ impl Broker {
         Ok(false)
     }
 
-    /// Before and after of every object the grant's events touched.
-    async fn observe(&self, grant: &Grant, actions: &[(u64, ActionRow)]) -> Result<Vec<(Touched, Observed)>> {
-        let cluster = self.cluster(&grant.cluster)?;
-        let mut observed = vec![];
-        for touch in self.touches(grant, actions).await? {
-            let until = touch.first_version.unwrap_or(u64::MAX);
-            // Without a version in the event, the last one seen before the request came.
-            let seen_before = touch.first_version.is_none().then_some(touch.first_us / 1000);
-            let before = self
-                .store
-                .version_before(&grant.cluster, &touch.key, until, seen_before)
-                .await?;
-            let before = before.and_then(|version| version.object);
-            let after = if touch.key.resource == "secrets" {
-                None
-            } else {
-                cluster.get(&touch.key).await?
-            };
-            let gvk = drift::Gvk::new(
-                &touch.key.group,
-                &touch.key.version,
-                &kind(cluster.as_ref(), &touch.key, before.as_ref().or(after.as_ref())).await?,
-            );
-            let uid = before
-                .as_ref()
-                .and_then(|o| o.pointer("/metadata/uid"))
-                .and_then(Value::as_str);
-            observed.push((
-                Touched {
-                    gvk,
-                    namespace: Some(touch.key.namespace.clone()).filter(|n| !n.is_empty()),
-                    name: touch.key.name.clone(),
-                    uid: uid.map(str::to_owned),
-                    writes: touch.writes,
-                },
-                Observed {
-                    before,
-                    after,
-                    last_written: touch.last_written,
-                    autoscaled: false,
-                },
-            ));
-        }
-        Ok(observed)
-    }
-
-    async fn touches(&self, grant: &Grant, actions: &[(u64, ActionRow)]) -> Result<Vec<Touch>> {
-        let mut touches: BTreeMap<ObjectKey, Touch> = BTreeMap::new();
-        for (entry, action) in actions.iter().filter(|(_, action)| action.mutation) {
-            let Some(key) = object_key(action) else { continue };
-            let event = self.event(*entry).await?;
-            let write = drift::Write {
-                verb: text(&action.facts, "/verb"),
-                subresource: action
-                    .facts
-                    .pointer("/object/subresource")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned),
-                body: event.get("requestObject").cloned(),
-                generate_name: event.pointer("/requestObject/metadata/generateName").is_some()
-                    && event.pointer("/requestObject/metadata/name").is_none(),
-            };
-            let written = event
-                .get("responseObject")
-                .filter(|o| o.get("kind") != Some(&json!("Status")));
-            let version = written
-                .and_then(|object| object.pointer("/metadata/resourceVersion"))
-                .and_then(Value::as_str)
-                .and_then(|version| version.parse().ok());
-            for key in self.expand(grant, key, action).await? {
-                let touch = touches.entry(key.clone()).or_insert_with(|| Touch {
-                    key,
-                    first_us: action.received_us,
-                    first_version: version,
-                    writes: vec![],
-                    last_written: None,
-                });
-                touch.writes.push(drift::Write {
-                    verb: write.verb.clone(),
-                    subresource: write.subresource.clone(),
-                    body: write.body.clone(),
-                    generate_name: write.generate_name,
-                });
-                if write.subresource.is_none() {
-                    touch.last_written = written.cloned();
-                }
-            }
-        }
-        Ok(touches.into_values().collect())
-    }
-
-    /// A `deletecollection` names nothing: it is resolved against what was there before.
-    async fn expand(&self, grant: &Grant, key: ObjectKey, action: &ActionRow) -> Result<Vec<ObjectKey>> {
-        if !key.name.is_empty() {
-            return Ok(vec![key]);
-        }
-        let before = self
-            .store
-            .versions_before(&grant.cluster, &key, action.received_us / 1000)
-            .await?;
-        Ok(before.into_iter().map(|version| version.key).collect())
-    }
-
-    /// The stored event of an entry.
-    async fn event(&self, entry: u64) -> Result<Value> {
-        Ok(self
-            .payload(entry)
-            .await?
-            .pointer("/facts/event")
-            .cloned()
-            .unwrap_or(Value::Null))
-    }
-
-    /// The payload of an entry.
-    ///
-    /// # Errors
-    /// The store's, or the segment is damaged.
-    pub async fn payload(&self, entry: u64) -> Result<Value> {
-        let corrupt = |why: String| crate::store::StoreError::Corrupt {
-            what: "a segment",
-            why,
-        };
-        let Some(stored) = self.store.segment_of(entry).await? else {
-            return Ok(Value::Null);
-        };
-        let segment = ledger::open(&stored.bytes).map_err(|error| corrupt(error.to_string()))?;
-        let at = u32::try_from(entry - stored.first).unwrap_or(u32::MAX);
-        match segment.payload(at) {
-            Some(bytes) => Ok(serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?),
-            None => Ok(Value::Null),
-        }
-    }
-
     async fn close_without_drift(
         &self,
         follow_up: FollowUp,
@@ -273,10 +127,14 @@ impl Broker {
         let mut base_commit = String::new();
         let plan = match &repository {
             Some((_, repository)) => {
-                let repo = super::follow_up::repo_of(repository);
+                let repo = super::repository::repo_of(repository);
                 base_commit = self.forge.head(&repo, &repository.base_branch).await?.sha;
                 let files = self.git_files(repository, Some(&base_commit)).await?;
-                drift::plan(drift, &files, &rules_of(repository, &grant.cluster))
+                drift::plan(
+                    drift,
+                    &files,
+                    &super::repository::rules_of(repository, &grant.cluster),
+                )
             }
             None => drift::plan(
                 drift,
@@ -387,36 +245,6 @@ pub(super) fn count(n: usize, what: &str) -> String {
     }
 }
 
-fn text(value: &Value, pointer: &str) -> String {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
-}
-
-pub(super) fn object_key(action: &ActionRow) -> Option<ObjectKey> {
-    let object = action.facts.get("object").filter(|object| !object.is_null())?;
-    Some(ObjectKey {
-        group: text(object, "/api_group"),
-        version: text(object, "/version"),
-        resource: text(object, "/resource"),
-        namespace: text(object, "/namespace"),
-        name: text(object, "/name"),
-    })
-}
-
-async fn kind(cluster: &dyn Cluster, key: &ObjectKey, object: Option<&Value>) -> Result<String> {
-    match object
-        .and_then(|object| object.get("kind"))
-        .and_then(Value::as_str)
-    {
-        Some(kind) => Ok(kind.to_owned()),
-        None if key.resource == "secrets" => Ok("Secret".to_owned()),
-        None => Ok(cluster.kind(key).await?),
-    }
-}
-
 /// Classes of actions that run something inside a Pod or talk to it.
 pub(super) const RUNS_INSIDE: &[&str] = &["exec", "attach", "debug", "port-forward"];
 
@@ -495,63 +323,4 @@ fn touched(drift: &Drift) -> Value {
         })
         .collect();
     Value::Array(edits)
-}
-
-/// The directory rules of a repository.
-pub(super) fn rules_of(repository: &crate::config::Repository, cluster: &str) -> Rules {
-    let paths: Vec<_> = repository
-        .paths
-        .iter()
-        .filter(|path| path.cluster == cluster)
-        .collect();
-    Rules {
-        default_namespaces: paths
-            .iter()
-            .filter_map(|path| Some((path.path.clone(), path.default_namespace.clone()?)))
-            .collect(),
-        new_files_in: paths.first().map(|path| path.path.clone()).unwrap_or_default(),
-    }
-}
-
-impl Broker {
-    /// The first repository that deploys to the grant's cluster.
-    fn repository_for(&self, grant: &Grant) -> Option<(String, crate::config::Repository)> {
-        self.config
-            .forge
-            .repositories
-            .iter()
-            .find(|(_, repository)| repository.paths.iter().any(|path| path.cluster == grant.cluster))
-            .map(|(name, repository)| (name.clone(), repository.clone()))
-    }
-
-    /// Every YAML file of the repository's configured directories, at `commit` or the base branch's head.
-    pub(super) async fn git_files(
-        &self,
-        repository: &crate::config::Repository,
-        commit: Option<&str>,
-    ) -> Result<Vec<GitFile>> {
-        let repo = super::follow_up::repo_of(repository);
-        let at = match commit {
-            Some(commit) => commit.to_owned(),
-            None => self.forge.head(&repo, &repository.base_branch).await?.sha,
-        };
-        let mut files = vec![];
-        for path in &repository.paths {
-            for file in self.forge.list_files(&repo, &path.path, &at).await? {
-                let yaml = [".yaml", ".yml"]
-                    .iter()
-                    .any(|end| file.to_ascii_lowercase().ends_with(end));
-                if !yaml || files.iter().any(|known: &GitFile| known.path == file) {
-                    continue;
-                }
-                let bytes = self.forge.read_file(&repo, &file, &at).await?;
-                let Some(bytes) = bytes else { continue };
-                let text = String::from_utf8(bytes).map_err(|_| {
-                    BrokerError::Refused(format!("{file} in {} is not UTF-8", repository.repository))
-                })?;
-                files.push(GitFile { path: file, text });
-            }
-        }
-        Ok(files)
-    }
 }

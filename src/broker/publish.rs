@@ -40,7 +40,7 @@ impl Broker {
     ///
     /// Returns the pull request and the ledger's checkpoint that went out with it.
     pub(super) async fn publish(&self, work: &Publication<'_>) -> Result<(PullRequest, String)> {
-        let repo = super::follow_up::repo_of(work.repository);
+        let repo = super::repository::repo_of(work.repository);
         let branch = format!("breakglass/{}", work.grant.id);
         let checkpoint = self.store.head().await?.checkpoint;
         let title = title(work);
@@ -115,7 +115,7 @@ impl Broker {
                 mapped.or_else(|| person.forge_login.clone())
             })
             .collect();
-        let repo = super::follow_up::repo_of(work.repository);
+        let repo = super::repository::repo_of(work.repository);
         match self.forge.request_reviewers(&repo, number, &logins).await {
             Ok(refused) => {
                 for (login, why) in refused {

@@ -23,6 +23,7 @@ pub mod prove;
 pub mod quantity;
 pub mod read;
 pub mod replay;
+mod requested;
 pub mod secret_like;
 pub mod touched;
 

@@ -6,6 +6,8 @@ pub mod authorities;
 pub mod csrf;
 pub mod error;
 mod files;
+mod follow_up_diff;
+mod follow_up_page;
 mod follow_ups;
 mod grants;
 mod headers;
