@@ -180,6 +180,15 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// The live object, `None` when it does not exist.
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 
+    /// The autoscaler that sets the replicas of the object of that kind, in words: a
+    /// `HorizontalPodAutoscaler` or a KEDA `ScaledObject` of its namespace whose `scaleTargetRef` it is.
+    async fn autoscaler(&self, key: &ObjectKey, kind: &str) -> Result<Option<String>, ClusterError>;
+    /// The lists of a custom resource that are maps, by the names of the fields on the way, with their keys.
+    async fn list_keys(
+        &self,
+        key: &ObjectKey,
+        kind: &str,
+    ) -> Result<Vec<(String, Vec<String>)>, ClusterError>;
     /// The kind behind a resource, from discovery (`deployments` of `apps/v1` is `Deployment`).
     async fn kind(&self, key: &ObjectKey) -> Result<String, ClusterError>;
     /// The kubeconfig for a token: the address and CA engineers reach, the first namespace as default.

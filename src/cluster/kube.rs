@@ -4,7 +4,7 @@ use super::contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighting, 
 use super::discovery::{Discovery, base};
 use super::kubeconfig::Entrance;
 use super::server::{PATIENCE, Result, Server, segment, text};
-use super::{credential, first_use, guard, kubeconfig, layout, remove, rules, watch};
+use super::{autoscaler, credential, first_use, guard, kubeconfig, layout, list_keys, remove, rules, watch};
 use crate::config;
 use crate::config::GRANTS_NAMESPACE;
 use crate::domain::object::{ObjectKey, ObjectVersion};
@@ -273,6 +273,14 @@ impl Cluster for KubeCluster {
             object["kind"] = json!(self.kind(key).await?);
         }
         Ok(Some(object))
+    }
+
+    async fn autoscaler(&self, key: &ObjectKey, kind: &str) -> Result<Option<String>> {
+        autoscaler::of(&self.server, &self.discovery, key, kind).await
+    }
+
+    async fn list_keys(&self, key: &ObjectKey, kind: &str) -> Result<Vec<(String, Vec<String>)>> {
+        list_keys::of(&self.server, key, kind).await
     }
 
     async fn kind(&self, key: &ObjectKey) -> Result<String> {

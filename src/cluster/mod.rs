@@ -6,6 +6,7 @@ pub mod command;
 pub mod contract;
 pub mod manifests;
 
+mod autoscaler;
 mod credential;
 mod discovery;
 mod first_use;
@@ -13,6 +14,7 @@ mod guard;
 mod kube;
 mod kubeconfig;
 mod layout;
+mod list_keys;
 mod remove;
 mod rules;
 mod server;

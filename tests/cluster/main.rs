@@ -463,6 +463,58 @@ async fn an_object_is_read_and_only_its_own_absence_is_none() {
 }
 
 #[tokio::test]
+async fn an_autoscaler_is_found_by_its_target() {
+    let world = world().await;
+    let key = |name: &str| ObjectKey {
+        group: "apps".into(),
+        version: "v1".into(),
+        resource: "deployments".into(),
+        namespace: world.namespace.clone(),
+        name: name.into(),
+    };
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let spec = json!({"maxReplicas": 3, "scaleTargetRef": target});
+    let object = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": world.namespace}, "spec": spec});
+    world.admin.apply(&object).await;
+    let found = world.cluster.autoscaler(&key("web"), "Deployment").await.unwrap();
+    let wanted = format!("HorizontalPodAutoscaler {}/web", world.namespace);
+    assert_eq!(found, Some(wanted));
+    for (name, kind) in [("web", "StatefulSet"), ("api", "Deployment")] {
+        assert_eq!(world.cluster.autoscaler(&key(name), kind).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn the_lists_of_a_custom_resource_are_known_by_its_own_description() {
+    let world = world().await;
+    let names = json!({"plural": "tills", "singular": "till", "kind": "Till"});
+    let items = json!({"type": "object", "properties": {"host": {"type": "string"}}, "required": ["host"]});
+    let rules = json!({"type": "array", "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["host"], "items": items});
+    let spec = json!({"type": "object", "properties": {"rules": rules}});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
+    let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "tills.cluster-test.example"},
+        "spec": {"group": "cluster-test.example", "names": names, "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}});
+    world.admin.apply(&crd).await;
+    let key = ObjectKey {
+        group: "cluster-test.example".into(),
+        version: "v1".into(),
+        resource: "tills".into(),
+        namespace: world.namespace.clone(),
+        name: "till".into(),
+    };
+    // A new API is described a moment after it is served.
+    until("the description", 30, async || {
+        let found = world.cluster.list_keys(&key, "Till").await.unwrap();
+        found == [("spec.rules".to_owned(), vec!["host".to_owned()])]
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_finalizer_that_keeps_a_credential_alive_is_named() {
     let world = world().await;
     let access = world.access();

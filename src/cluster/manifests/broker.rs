@@ -43,6 +43,9 @@ fn cluster_role(lent: &Lent<'_>) -> Value {
         json!({"apiGroups": ["admissionregistration.k8s.io"], "verbs": ["get"],
                "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
                "resourceNames": [BROKER_POLICY, SESSION_POLICY]}),
+        // Whether a number of replicas is an autoscaler's, and so must not be brought to git.
+        json!({"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]}),
+        json!({"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list"]}),
         json!({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}),
     ];
     // An empty list of names would mean every ClusterRole there is.

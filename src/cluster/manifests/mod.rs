@@ -380,6 +380,14 @@ mod tests {
                 );
             }
         }
+        for (group, resource) in [
+            ("autoscaling", "horizontalpodautoscalers"),
+            ("keda.sh", "scaledobjects"),
+        ] {
+            assert!(rules.iter().any(|rule| names(&rule["apiGroups"]) == [group]
+                && names(&rule["resources"]) == [resource]
+                && names(&rule["verbs"]) == ["list"]));
+        }
         assert!(rules.iter().any(|rule| rule["apiGroups"][0] == "apps"
             && names(&rule["resources"]).contains(&"deployments".into())));
     }
