@@ -29,6 +29,17 @@ impl fmt::Debug for Change {
 /// The changes from `before` to `after`, lists matched by their merge keys. Added or removed
 /// subtrees are one change. Refuses Secrets.
 pub fn diff(gvk: &Gvk, before: &Value, after: &Value) -> Result<Vec<Change>, Refusal> {
+    diff_by(gvk, &[], before, after)
+}
+
+/// [`diff`] with the lists that a custom resource has for maps: the names of the fields on the way, and the
+/// keys.
+pub(super) fn diff_by(
+    gvk: &Gvk,
+    lists: &[(String, Vec<String>)],
+    before: &Value,
+    after: &Value,
+) -> Result<Vec<Change>, Refusal> {
     if gvk.is_secret() {
         let text = |pointer: &str| after.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         return Err(Refusal::Secret(ObjectRef {
@@ -38,16 +49,27 @@ pub fn diff(gvk: &Gvk, before: &Value, after: &Value) -> Result<Vec<Change>, Ref
         }));
     }
     let mut changes = Vec::new();
-    walk(gvk, &Path::default(), before, after, &mut changes);
+    walk((gvk, lists), &Path::default(), before, after, &mut changes);
     Ok(changes)
 }
 
-fn walk(gvk: &Gvk, path: &Path, before: &Value, after: &Value, out: &mut Vec<Change>) {
+/// A kind, and the lists it has for maps beyond those of Kubernetes' own kinds.
+type Shape<'a> = (&'a Gvk, &'a [(String, Vec<String>)]);
+
+fn merge_keys_of<'a>((gvk, lists): Shape<'a>, path: &Path) -> Option<Vec<&'a str>> {
+    let at = path.key_names().join(".");
+    match lists.iter().find(|(list, _)| *list == at) {
+        Some((_, keys)) => Some(keys.iter().map(String::as_str).collect()),
+        None => merge_keys(gvk, path).map(<[_]>::to_vec),
+    }
+}
+
+fn walk(shape: Shape<'_>, path: &Path, before: &Value, after: &Value, out: &mut Vec<Change>) {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             for (key, value) in old {
                 match new.get(key) {
-                    Some(other) => walk(gvk, &path.key(key), value, other, out),
+                    Some(other) => walk(shape, &path.key(key), value, other, out),
                     None => out.push(Change {
                         path: path.key(key),
                         before: Some(value.clone()),
@@ -64,7 +86,8 @@ fn walk(gvk: &Gvk, path: &Path, before: &Value, after: &Value, out: &mut Vec<Cha
             }
         }
         (Value::Array(old), Value::Array(new)) => {
-            let both = merge_keys(gvk, path).and_then(|keys| Some((keyed(old, keys)?, keyed(new, keys)?)));
+            let both =
+                merge_keys_of(shape, path).and_then(|keys| Some((keyed(old, &keys)?, keyed(new, &keys)?)));
             let Some((old_items, new_items)) = both else {
                 if before != after {
                     whole(path, before, after, out);
@@ -74,7 +97,7 @@ fn walk(gvk: &Gvk, path: &Path, before: &Value, after: &Value, out: &mut Vec<Cha
             for (key, value) in &old_items {
                 let at = path.with(Step::Item(key.clone()));
                 match new_items.iter().find(|(other, _)| other == key) {
-                    Some((_, other)) => walk(gvk, &at, value, other, out),
+                    Some((_, other)) => walk(shape, &at, value, other, out),
                     None => out.push(Change {
                         path: at,
                         before: Some((*value).clone()),
@@ -194,6 +217,27 @@ mod tests {
         assert_eq!(
             paths("Deployment", &a, &b),
             ["spec.containers[name=w].args", "spec.containers[name=w].env"]
+        );
+    }
+
+    #[test]
+    fn a_custom_resource_has_the_keys_its_own_description_names() {
+        let gvk = Gvk::new("shop.example", "v1", "Route");
+        let a = json!({"spec":{"rules":[{"host":"a","to":"1"},{"host":"b","to":"2"}]}});
+        let b = json!({"spec":{"rules":[{"host":"b","to":"3"},{"host":"a","to":"1"}]}});
+        let paths = |lists: &[(String, Vec<String>)]| {
+            let changes = diff_by(&gvk, lists, &a, &b).unwrap();
+            changes
+                .iter()
+                .map(|change| change.path.to_string())
+                .collect::<Vec<_>>()
+        };
+        let lists = [("spec.rules".to_owned(), vec!["host".to_owned()])];
+        assert_eq!(paths(&lists), ["spec.rules[host=b].to"]);
+        assert_eq!(
+            paths(&[]),
+            ["spec.rules"],
+            "without a description the list is one value"
         );
     }
 

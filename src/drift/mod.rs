@@ -13,6 +13,8 @@
 pub mod converge;
 pub mod diff;
 pub mod edit;
+pub mod inverse;
+mod judge;
 pub mod list_keys;
 pub mod locate;
 pub mod normalise;
@@ -26,9 +28,11 @@ pub mod replay;
 mod requested;
 pub mod secret_like;
 pub mod touched;
+mod written;
 
 pub use converge::{Mismatch, converged};
 pub use diff::{Change, diff};
+pub use inverse::{Inverse, inverse};
 pub use object::{Gvk, ManualItem, ObjectRef, Refusal};
 pub use path::{Path, Step};
 pub use plan::{FileEdit, GitFile, Plan, Row, Rules, plan};

@@ -3,18 +3,19 @@
 use super::normalise::never_drift;
 use super::object::ManualItem;
 use super::path::{Path, Step};
-use super::touched::{Touched, Write};
+use super::touched::{Note, Touched, Write};
 use serde_json::Value;
 
-/// Fields that are never drift but that the grant's own requests set: manual items. What every
-/// client sends along without meaning it is left out.
+/// Fields that are never drift but that the grant's own requests set: manual items. What every client
+/// sends along without meaning it is left out. The notes say what an autoscaler took back.
 pub(super) fn requested_noise(
     touched: &Touched,
     before: Option<&Value>,
     after: Option<&Value>,
-    autoscaled: bool,
-) -> Vec<ManualItem> {
+    autoscaler: Option<&str>,
+) -> (Vec<ManualItem>, Vec<Note>) {
     let mut items: Vec<ManualItem> = Vec::new();
+    let mut notes: Vec<Note> = Vec::new();
     for write in &touched.writes {
         let Some(body) = &write.body else { continue };
         for path in fields_set(write, body) {
@@ -22,28 +23,69 @@ pub(super) fn requested_noise(
             if names.is_empty() || sent_by_every_client(&names, write) {
                 continue;
             }
-            let Some(whose) = never_drift(&touched.gvk, &names, autoscaled) else {
+            let Some(whose) = never_drift(&touched.gvk, &names, autoscaler.is_some()) else {
                 continue;
             };
-            let value =
-                |object: Option<&Value>| object.and_then(|object| top_of_noise(&path).find(object).cloned());
-            if value(before) == value(after) {
+            let top = top_of_noise(&path);
+            let value = |object: Option<&Value>| object.and_then(|object| top.find(object).cloned());
+            // An `update` sends back what was read: what it left as it was it did not set.
+            if write.verb == "update" && before.is_some() && value(Some(body)) == value(before) {
                 continue;
             }
-            let shown = top_of_noise(&path).to_string();
+            let shown = top.to_string();
+            let scaler = autoscaler.filter(|_| names == ["spec", "replicas"]);
+            if value(before) == value(after) {
+                let what = scaler.map(|scaler| {
+                    format!("{shown} was set by the grant; {scaler} sets it, and took it back. Dropped.")
+                });
+                if let Some(what) = what.filter(|what| notes.iter().all(|note| note.what != *what)) {
+                    notes.push(Note {
+                        object: touched.object(),
+                        what,
+                        flag: true,
+                    });
+                }
+                continue;
+            }
             if items.iter().any(|item| item.paths.first() == Some(&shown)) {
                 continue;
             }
+            let (why, how) = match scaler {
+                Some(scaler) => (
+                    format!("The grant set this field, which {scaler} sets: git does not carry it."),
+                    "If the range was too narrow, change the autoscaler's least and most in git; the number \
+                     itself is the autoscaler's.",
+                ),
+                None => (
+                    format!("A request of the grant set this field, which git does not carry ({whose})."),
+                    "Decide whether it stays; take it back in the cluster if not.",
+                ),
+            };
             items.push(ManualItem {
                 object: touched.object(),
                 paths: vec![shown],
-                why: format!("A request of the grant set this field, which git does not carry ({whose})."),
+                why,
                 patch: None,
-                how: "Decide whether it stays; take it back in the cluster if not.".to_owned(),
+                how: how.to_owned(),
             });
         }
     }
-    items
+    (items, notes)
+}
+
+/// The number of replicas that a write on `scale` asked for, by the answer or else by the body.
+pub(super) fn scaled_to(write: &Write) -> Option<Value> {
+    let scale = write
+        .answer
+        .as_ref()
+        .filter(|answer| answer.get("spec").is_some_and(Value::is_object))
+        .or(write.body.as_ref())?;
+    match scale.pointer("/spec/replicas") {
+        Some(replicas) => Some(replicas.clone()),
+        // The server leaves a zero out.
+        None if write.answer.is_some() => Some(Value::from(0)),
+        None => None,
+    }
 }
 
 /// List items cannot be found by path in lists without keys; the field that holds them can.
@@ -109,6 +151,12 @@ fn fields_set(write: &Write, body: &Value) -> Vec<Path> {
         out.push(Path::keys(&["spec", "replicas"]));
     } else {
         leaves(&Path::default(), body, &mut out);
+        if write.verb == "update" {
+            // A whole object without them takes them away, and names nothing that it takes away.
+            for field in ["finalizers", "ownerReferences"] {
+                out.push(Path::keys(&["metadata", field]));
+            }
+        }
     }
     out
 }

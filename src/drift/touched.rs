@@ -1,16 +1,13 @@
 //! What each action of a grant becomes: an edit in git, a manual item, or a note.
 
-use super::diff::{Change, diff, same};
-use super::normalise::normalise;
+use super::diff::Change;
+use super::judge::judge;
 use super::object::{Gvk, ManualItem, ObjectRef};
-use super::path::Path;
-use super::requested::requested_noise;
-use super::secret_like::looks_secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One mutation of the grant that may have been stored.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Write {
     /// The verb of the audit event: create, update, patch, delete, deletecollection.
     pub verb: String,
@@ -18,6 +15,15 @@ pub struct Write {
     pub subresource: Option<String>,
     /// The body of the request: a patch for a patch.
     pub body: Option<Value>,
+    /// The API server's answer, where it was audited and is no `Status`: the object as it was stored then,
+    /// or a `Scale`.
+    pub answer: Option<Value>,
+    /// The HTTP code; none where the end of the request is not known. 201 says that it made the object.
+    pub code: Option<u16>,
+    /// The field manager the request named.
+    pub manager: Option<String>,
+    /// Something was taken out of the body before it was stored.
+    pub redacted: bool,
     /// The server made up the name (`generateName`).
     pub generate_name: bool,
 }
@@ -27,12 +33,15 @@ pub struct Write {
 pub struct Touched {
     /// Group, version, kind.
     pub gvk: Gvk,
+    /// The lists that are maps, beyond those of Kubernetes' own kinds: the names of the fields on the way
+    /// (`spec.listeners`), and the keys.
+    pub lists: Vec<(String, Vec<String>)>,
+    /// The plural name of its resource, as commands and addresses have it.
+    pub resource: String,
     /// The namespace; none for cluster-scoped objects.
     pub namespace: Option<String>,
     /// The name.
     pub name: String,
-    /// The uid seen by the grant's first event, where the event carries one.
-    pub uid: Option<String>,
     /// The mutations, oldest first.
     pub writes: Vec<Write>,
 }
@@ -56,10 +65,8 @@ pub struct Observed {
     pub before: Option<Value>,
     /// The live object at the end.
     pub after: Option<Value>,
-    /// The object as the API server answered the grant's last write, if audited.
-    pub last_written: Option<Value>,
-    /// An HPA or a KEDA `ScaledObject` targets it.
-    pub autoscaled: bool,
+    /// The HPA or KEDA `ScaledObject` that sets its number of replicas, in words.
+    pub autoscaler: Option<String>,
 }
 
 /// What git owes.
@@ -122,241 +129,6 @@ pub fn drift(touched: &[(Touched, Observed)]) -> Drift {
     out
 }
 
-fn judge(touched: &Touched, observed: &Observed, out: &mut Drift) {
-    let object = touched.object();
-    let by_hand = |paths: &[&Path], why: &str, how: &str| ManualItem {
-        object: object.clone(),
-        paths: paths.iter().map(ToString::to_string).collect(),
-        why: why.to_owned(),
-        patch: None,
-        how: how.to_owned(),
-    };
-    let note = |what: &str, flag: bool| Note {
-        object: object.clone(),
-        what: what.to_owned(),
-        flag,
-    };
-    if touched.gvk.is_secret() {
-        out.manual.push(by_hand(
-            &[],
-            "A Secret was changed; its value is never read and never written to git.",
-            "Rotate it at its source and let the source bring it to the cluster.",
-        ));
-        return;
-    }
-    // A sub-resource such as exec or eviction leaves nothing in the manifest.
-    let acts_only = |write: &Write| {
-        matches!(
-            write.subresource.as_deref(),
-            Some(
-                "exec"
-                    | "attach"
-                    | "portforward"
-                    | "eviction"
-                    | "binding"
-                    | "log"
-                    | "proxy"
-                    | "ephemeralcontainers"
-            )
-        )
-    };
-    if !touched.writes.is_empty() && touched.writes.iter().all(acts_only) {
-        out.notes.push(note(
-            "Acted upon through a sub-resource; git is not concerned.",
-            false,
-        ));
-        return;
-    }
-    match (&observed.before, &observed.after) {
-        (None, None) => out.notes.push(note("Created and gone again by the end.", false)),
-        (Some(before), None) => {
-            if touched.gvk.group.is_empty() && touched.gvk.kind == "Namespace" {
-                out.manual.push(by_hand(
-                    &[],
-                    "The namespace was deleted, and everything in it went along: what of it should go from git is not for a program to say.",
-                    "Decide what returns, and bring git to that.",
-                ));
-            } else if made_by_controller(before) {
-                out.notes.push(note(
-                    "Deleted; a controller made it, so git does not hold it.",
-                    false,
-                ));
-            } else if touched
-                .writes
-                .iter()
-                .any(|write| write.verb.starts_with("delete"))
-            {
-                out.edits.push(ObjectEdit {
-                    object,
-                    action: EditAction::Remove,
-                });
-            } else {
-                out.notes.push(note(
-                    "Deleted by somebody else meanwhile; nothing is brought to git.",
-                    true,
-                ));
-            }
-        }
-        (None, Some(after)) => judge_created(touched, observed, after, out),
-        (Some(before), Some(after)) => judge_changed(touched, observed, before, after, out),
-    }
-}
-
-fn judge_created(touched: &Touched, observed: &Observed, after: &Value, out: &mut Drift) {
-    let object = touched.object();
-    let note = |what: &str, flag| Note {
-        object: object.clone(),
-        what: what.to_owned(),
-        flag,
-    };
-    let created = touched
-        .writes
-        .iter()
-        .any(|write| write.verb == "create" && write.subresource.is_none());
-    // Server-side apply and `update` may create too; with no version before, any write counts.
-    if !created
-        && !touched
-            .writes
-            .iter()
-            .any(|write| matches!(write.verb.as_str(), "patch" | "update"))
-    {
-        out.notes.push(note(
-            "Appeared meanwhile, not by this grant; nothing is brought to git.",
-            true,
-        ));
-        return;
-    }
-    if touched.writes.iter().any(|write| write.generate_name) {
-        out.notes.push(note(
-            "Created under a generated name; not brought to git, and still alive.",
-            true,
-        ));
-        return;
-    }
-    if matches!(
-        (touched.gvk.group.as_str(), touched.gvk.kind.as_str()),
-        ("", "Pod") | ("batch", "Job")
-    ) {
-        out.notes
-            .push(note("Made by hand; not brought to git, and still alive.", true));
-        return;
-    }
-    // An owner reference proves nothing here: the session itself may have written it.
-    let mut own = requested_noise(touched, None, Some(after), observed.autoscaled);
-    out.manual.append(&mut own);
-    let clean = normalise(&touched.gvk, after, observed.autoscaled);
-    if looks_secret(&Path::default(), &clean) {
-        out.manual.push(ManualItem {
-            object,
-            paths: Vec::new(),
-            why: "It was created and holds a value that looks secret.".to_owned(),
-            patch: None,
-            how: "Move the value to a secret store and add the manifest without it.".to_owned(),
-        });
-        return;
-    }
-    out.edits.push(ObjectEdit {
-        object,
-        action: EditAction::Create(clean),
-    });
-}
-
-fn judge_changed(touched: &Touched, observed: &Observed, before: &Value, after: &Value, out: &mut Drift) {
-    let object = touched.object();
-    let clean = |value: &Value| normalise(&touched.gvk, value, observed.autoscaled);
-    let (old, new) = (clean(before), clean(after));
-    let mut own = requested_noise(touched, Some(before), Some(after), observed.autoscaled);
-    out.manual.append(&mut own);
-    // Secrets were turned away above, so neither comparison can be refused.
-    let Ok(changes) = diff(&touched.gvk, &old, &new) else {
-        return;
-    };
-    let mut mine = Vec::new();
-    let last = observed.last_written.as_ref().map(&clean);
-    for change in changes {
-        // The server's answer to the grant's last write still had the old value: somebody else
-        // changed it later.
-        if let Some(last) = &last
-            && change.path.find(last) == change.before.as_ref()
-            && change.path.find(last) != change.after.as_ref()
-        {
-            out.notes.push(Note {
-                object: object.clone(),
-                what: format!(
-                    "{} was changed after the grant's last write, by somebody else; not brought to git.",
-                    change.path
-                ),
-                flag: true,
-            });
-        } else {
-            mine.push(change);
-        }
-    }
-    if let Some(last) = &last
-        && let Ok(wanted) = diff(&touched.gvk, &old, last)
-    {
-        for change in wanted {
-            let now = change.path.find(&new);
-            let back = match (now, &change.before) {
-                (Some(now), Some(before)) => same(&change.path, now, before),
-                (now, before) => now.is_none() && before.is_none(),
-            };
-            if back {
-                out.notes.push(Note {
-                    object: object.clone(),
-                    what: format!(
-                        "{} was changed and reverted by another writer meanwhile; dropped.",
-                        change.path
-                    ),
-                    flag: true,
-                });
-            }
-        }
-    }
-    let (secret, plain): (Vec<Change>, Vec<Change>) = mine.into_iter().partition(|change| {
-        [&change.before, &change.after]
-            .into_iter()
-            .flatten()
-            .any(|value| looks_secret(&change.path, value))
-    });
-    for change in secret {
-        out.manual.push(ManualItem {
-            object: object.clone(),
-            paths: vec![change.path.to_string()],
-            why: "The value looks secret, so it is neither shown nor written to git.".to_owned(),
-            patch: None,
-            how: "Move the value to a secret store, or bring this field to git by hand if it is harmless."
-                .to_owned(),
-        });
-    }
-    if !plain.is_empty() {
-        if made_by_controller(before) {
-            out.notes.push(Note {
-                object,
-                what: "Changed; a controller made it, so git does not hold it.".to_owned(),
-                flag: true,
-            });
-        } else {
-            out.edits.push(ObjectEdit {
-                object,
-                action: EditAction::Change(plain),
-            });
-        }
-    }
-}
-
-/// Was it a controller's before the grant came?
-fn made_by_controller(before: &Value) -> bool {
-    before
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array)
-        .is_some_and(|owners| {
-            owners
-                .iter()
-                .any(|owner| owner.get("controller") == Some(&Value::Bool(true)))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,16 +137,18 @@ mod tests {
     fn web(writes: &[(&str, Option<&str>, Value)]) -> Touched {
         Touched {
             gvk: Gvk::new("apps", "v1", "Deployment"),
+            lists: vec![],
+            resource: "deployments".to_owned(),
             namespace: Some("shop".to_owned()),
             name: "web".to_owned(),
-            uid: None,
             writes: writes
                 .iter()
                 .map(|(verb, sub, body)| Write {
                     verb: (*verb).to_owned(),
                     subresource: sub.map(str::to_owned),
                     body: Some(body.clone()),
-                    generate_name: false,
+                    code: Some(200),
+                    ..Write::default()
                 })
                 .collect(),
         }
@@ -407,7 +181,7 @@ mod tests {
     fn scale_under_an_autoscaler_is_for_people() {
         let touched = web(&[("patch", Some("scale"), json!({"spec":{"replicas":5}}))]);
         let observed = Observed {
-            autoscaled: true,
+            autoscaler: Some("HorizontalPodAutoscaler shop/web".to_owned()),
             ..seen(Some(deployment(2)), Some(deployment(5)))
         };
         let out = drift(&[(touched, observed)]);
@@ -477,28 +251,108 @@ mod tests {
 
     #[test]
     fn what_another_writer_took_back_is_dropped_and_flagged() {
-        let touched = web(&[("patch", None, json!({"spec":{"replicas":5}}))]);
-        let observed = Observed {
-            last_written: Some(deployment(5)),
-            ..seen(Some(deployment(2)), Some(deployment(2)))
+        let answered = |sub: Option<&str>, answer: Value| {
+            let mut touched = web(&[("patch", sub, json!({"spec":{"replicas":5}}))]);
+            touched.writes[0].answer = Some(answer);
+            touched
         };
-        let out = drift(&[(touched.clone(), observed)]);
-        assert!(out.is_none());
-        assert!(
-            out.notes[0].flag
-                && out.notes[0]
-                    .what
-                    .contains("spec.replicas was changed and reverted")
-        );
+        let scale = json!({"kind":"Scale","apiVersion":"autoscaling/v1","spec":{"replicas":5}});
+        for touched in [
+            answered(None, deployment(5)),
+            answered(Some("scale"), scale.clone()),
+        ] {
+            let out = drift(&[(touched, seen(Some(deployment(2)), Some(deployment(2))))]);
+            assert!(out.is_none());
+            assert!(
+                out.notes[0].flag
+                    && out.notes[0]
+                        .what
+                        .contains("spec.replicas was changed and reverted")
+            );
+        }
         let mut later = deployment(5);
         later["spec"]["paused"] = json!(true);
-        let observed = Observed {
-            last_written: Some(deployment(5)),
-            ..seen(Some(deployment(2)), Some(later))
+        for touched in [answered(None, deployment(5)), answered(Some("scale"), scale)] {
+            let out = drift(&[(touched, seen(Some(deployment(2)), Some(later.clone())))]);
+            assert!(matches!(&out.edits[0].action, EditAction::Change(c) if c.len() == 1));
+            assert!(out.notes[0].what.contains("spec.paused"));
+        }
+    }
+
+    #[test]
+    fn what_was_deleted_and_made_again_is_an_edit_unless_somebody_else_made_it() {
+        let with = |uid: &str, replicas: i64| {
+            let mut object = deployment(replicas);
+            object["metadata"]["uid"] = json!(uid);
+            Some(object)
         };
-        let out = drift(&[(touched, observed)]);
+        let own = web(&[("delete", None, json!({})), ("create", None, deployment(3))]);
+        let out = drift(&[(own, seen(with("1", 2), with("2", 3)))]);
         assert!(matches!(&out.edits[0].action, EditAction::Change(c) if c.len() == 1));
-        assert!(out.notes[0].what.contains("spec.paused"));
+        assert!(out.notes[0].what.starts_with("Deleted and created again"));
+        let theirs = web(&[("delete", None, json!({}))]);
+        let out = drift(&[(theirs, seen(with("1", 2), with("2", 3)))]);
+        assert!(out.is_none() && out.notes[0].flag);
+    }
+
+    #[test]
+    fn what_still_waits_for_a_finalizer_is_gone() {
+        let mut going = deployment(2);
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let out = drift(&[(
+            web(&[("delete", None, json!({}))]),
+            seen(Some(deployment(2)), Some(going)),
+        )]);
+        assert!(matches!(out.edits[0].action, EditAction::Remove) && out.notes[0].flag);
+    }
+
+    #[test]
+    fn only_what_the_grant_made_is_new_to_git() {
+        let owner = json!([{"kind":"Deployment","name":"x","uid":"1","controller":true}]);
+        let mut owned = deployment(1);
+        owned["metadata"]["ownerReferences"] = owner.clone();
+        // A controller made it meanwhile and the grant patched it.
+        let patched = web(&[("patch", None, json!({"spec":{"replicas":1}}))]);
+        let out = drift(&[(patched.clone(), seen(None, Some(owned.clone())))]);
+        assert!(out.is_none() && out.notes[0].flag);
+        // Somebody made it, or it was never seen before.
+        let out = drift(&[(patched.clone(), seen(None, Some(deployment(1))))]);
+        assert!(out.edits.is_empty() && out.manual[0].why.contains("no version from before"));
+        // Server-side apply made it: the code says so. A forged owner changes nothing about that.
+        let mut applied = web(&[("patch", None, owned.clone())]);
+        applied.writes[0].code = Some(201);
+        for touched in [applied, web(&[("create", None, owned.clone())])] {
+            let out = drift(&[(touched, seen(None, Some(owned.clone())))]);
+            assert!(
+                matches!(&out.edits[0].action, EditAction::Create(v) if !v.to_string().contains("ownerReferences"))
+            );
+            assert_eq!(out.manual[0].paths, ["metadata.ownerReferences"]);
+        }
+    }
+
+    #[test]
+    fn what_an_update_takes_away_or_leaves_alone_is_told_apart() {
+        let mut before = deployment(2);
+        before["metadata"]["finalizers"] = json!(["shop.example/guard"]);
+        before["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision":"1"});
+        let mut after = deployment(2);
+        after["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision":"2"});
+        let mut sent = before.clone();
+        sent["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("finalizers");
+        let out = drift(&[(web(&[("update", None, sent)]), seen(Some(before), Some(after)))]);
+        assert_eq!(out.manual.len(), 1, "the revision is the controller's");
+        assert_eq!(out.manual[0].paths, ["metadata.finalizers"]);
+    }
+
+    #[test]
+    fn an_object_whose_name_was_not_recorded_is_for_people() {
+        let mut hidden = web(&[("create", None, deployment(1))]);
+        hidden.name = "[redacted]".to_owned();
+        let out = drift(&[(hidden, seen(None, None))]);
+        assert_eq!(out.manual.len(), 1);
     }
 
     #[test]
