@@ -44,9 +44,11 @@ impl Broker {
         actions.retain(|(_, action)| !action.is_own_check());
         let observed = self.observe(&grant, &actions).await?;
         let drift = drift::drift(&observed);
-        if drift.is_none() && drift.manual.is_empty() {
-            return self.close_without_drift(follow_up, &actions, &drift).await;
+        if drift.is_none() {
+            return self.close_without_drift(follow_up, &actions, &drift.notes).await;
         }
+        let inverse = super::revert::kept(drift::inverse(&observed, &drift));
+        let follow_up = FollowUp { inverse, ..follow_up };
         self.owe(follow_up, &grant, &actions, &drift).await
     }
 
@@ -82,14 +84,14 @@ impl Broker {
         &self,
         follow_up: FollowUp,
         actions: &[(u64, ActionRow)],
-        drift: &Drift,
+        notes: &[drift::Note],
     ) -> Result<Outcome> {
         let now = self.now();
         let owed = review_owed(actions);
         let about = About::follow_up(&follow_up);
         let id = follow_up.id;
         let mut new = follow_up.no_drift(owed.clone(), now)?;
-        for note in &drift.notes {
+        for note in notes {
             new.remark(now, format!("{}: {}", note.object, note.what));
         }
         let sentence = match &owed {
@@ -145,6 +147,12 @@ impl Broker {
                 },
             ),
         };
+        // Git says already what the cluster says, as after a change that was reverted in an emergency of its
+        // own: nothing is to be merged, and the emergency is reviewed as one without drift.
+        if plan.file_edits.is_empty() && plan.manual.is_empty() && follow_up.pull.is_none() {
+            follow_up.inverse.clear();
+            return self.close_without_drift(follow_up, actions, &plan.notes).await;
+        }
         follow_up.drift = plan.rows.iter().map(drift_row).collect();
         follow_up.files = plan.file_edits.iter().map(file_change).collect();
         follow_up.items = plan
@@ -152,7 +160,7 @@ impl Broker {
             .iter()
             .map(|item| manual_item(item, &follow_up.items))
             .collect();
-        follow_up.touched = touched(drift);
+        follow_up.touched = touched(drift, &plan);
         let now = self.now();
         for note in &plan.notes {
             follow_up.remark(now, format!("{}: {}", note.object, note.what));
@@ -309,18 +317,23 @@ fn manual_item(item: &ManualItem, known: &[Item]) -> Item {
     }
 }
 
-/// What must be equal in cluster and merged commit: objects with their touched paths.
-fn touched(drift: &Drift) -> Value {
-    let edits: Vec<_> = drift
-        .edits
-        .iter()
-        .map(|edit| {
-            let paths = match &edit.action {
-                EditAction::Change(changes) => changes.iter().map(|change| change.path.clone()).collect(),
-                EditAction::Create(_) | EditAction::Remove => vec![],
-            };
-            json!({"object": edit.object, "paths": paths})
-        })
-        .collect();
-    Value::Array(edits)
+/// What must be equal in cluster and merged commit: objects with their touched paths, an empty path for the
+/// whole object. What people bring to git by hand is theirs to compare.
+fn touched(drift: &Drift, plan: &drift::Plan) -> Value {
+    let sure = |edit: &drift::ObjectEdit, path: &drift::Path| {
+        let own = path.to_string();
+        !plan
+            .rows
+            .iter()
+            .any(|row| row.by_hand && row.object == edit.object && row.path == own)
+    };
+    let edits = drift.edits.iter().filter_map(|edit| {
+        let mut paths = match &edit.action {
+            EditAction::Change(changes) => changes.iter().map(|change| change.path.clone()).collect(),
+            EditAction::Create(_) | EditAction::Remove => vec![drift::Path::default()],
+        };
+        paths.retain(|path| sure(edit, path));
+        (!paths.is_empty()).then(|| json!({"object": edit.object, "paths": paths}))
+    });
+    Value::Array(edits.collect())
 }

@@ -1,6 +1,5 @@
-//! Does the cluster say what git says? Asked after the merge, and after a rejection until it was reverted.
+//! Does the cluster say what git says? Asked after the merge, and after a rejection until it is so again.
 
-use super::follow_up::LOOK_EVERY;
 use super::{Broker, BrokerError, Outcome, Result};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::FollowUp;
@@ -10,7 +9,6 @@ use crate::drift::{self, ObjectRef, Path};
 use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::BTreeSet;
 
 /// How often the cluster is compared while it converges.
 const COMPARE_EVERY: TimeDelta = TimeDelta::seconds(5);
@@ -34,7 +32,8 @@ impl Broker {
         let text = if mismatches.is_empty() {
             "The cluster equals the merged commit; manual items are still open".to_owned()
         } else {
-            format!("Not yet as merged: {}", mismatches.join("; "))
+            let words: Vec<String> = mismatches.into_iter().map(|(_, words)| words).collect();
+            format!("Not yet as merged: {}", words.join("; "))
         };
         let before = follow_up.clone();
         follow_up.remark(now, text.clone());
@@ -73,28 +72,13 @@ impl Broker {
         Ok(Outcome::Done)
     }
 
-    pub(super) async fn compare_reverted(&self, follow_up: FollowUp) -> Result<Outcome> {
-        let again = Outcome::Again(self.now() + LOOK_EVERY);
-        if !self.mismatches(&follow_up, None).await?.is_empty() || !follow_up.all_items_accepted() {
-            return Ok(again);
-        }
-        let new = follow_up.clone().reverted(self.now())?;
-        let sentence = "Closed: the cluster equals git again".to_owned();
-        let title = Some("Closed: reverted");
-        self.move_on(
-            follow_up,
-            new,
-            EntryKind::FollowUpReverted,
-            sentence,
-            json!({}),
-            title,
-        )
-        .await?;
-        Ok(Outcome::Done)
-    }
-
-    /// Where the cluster differs from git at `commit` (the base branch's head without one), in words.
-    async fn mismatches(&self, follow_up: &FollowUp, commit: Option<&str>) -> Result<Vec<String>> {
+    /// Where the cluster differs from git at `commit` (the base branch's head without one), in words, by
+    /// object. What was left to people is not looked at: they say when it is done.
+    pub(super) async fn mismatches(
+        &self,
+        follow_up: &FollowUp,
+        commit: Option<&str>,
+    ) -> Result<Vec<(ObjectRef, String)>> {
         let Some(pull) = &follow_up.pull else {
             return Ok(vec![]);
         };
@@ -104,12 +88,8 @@ impl Broker {
         let cluster = self.cluster(&follow_up.cluster)?;
         let touched: Vec<TouchedObject> = serde_json::from_value(follow_up.touched.clone())
             .map_err(|error| BrokerError::Refused(format!("the touched objects cannot be read: {error}")))?;
-        let manual: BTreeSet<_> = follow_up.items.iter().map(|item| item.object.clone()).collect();
         let mut words = vec![];
         for TouchedObject { object, paths } in touched {
-            if manual.contains(&object.to_string()) {
-                continue;
-            }
             let in_git = match document(&object, &files, &rules) {
                 Location::Found(found) => Some(found.value),
                 _ => None,
@@ -117,11 +97,10 @@ impl Broker {
             let resource = self.resource_of(follow_up, &object).await?;
             let live = cluster.get(&resource).await?;
             if let Err(found) = drift::converged(live.as_ref(), in_git.as_ref(), &paths) {
-                words.extend(
-                    found
-                        .iter()
-                        .map(|m| format!("{object} {}: live {}, git {}", m.path, m.live, m.git)),
-                );
+                words.extend(found.iter().map(|m| {
+                    let said = format!("{object} {}: live {}, git {}", m.path, m.live, m.git);
+                    (object.clone(), said)
+                }));
             }
         }
         Ok(words)

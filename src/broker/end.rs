@@ -306,6 +306,8 @@ impl Broker {
             reviewed: None,
             waived: None,
             explanation: None,
+            revert: None,
+            inverse: vec![],
             remarks: vec![],
             closed_at: None,
             state: FollowUpState::Capturing,

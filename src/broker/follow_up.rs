@@ -133,7 +133,11 @@ impl Broker {
 
     async fn opened_again(&self, follow_up: FollowUp) -> Result<FollowUp> {
         let new = follow_up.clone().opened_again()?;
-        let sentence = "The pull request was opened again".to_owned();
+        let void = match &follow_up.revert {
+            Some((by, _)) => format!("; that {} chose to revert is void", by.name),
+            None => String::new(),
+        };
+        let sentence = format!("The pull request was opened again{void}");
         self.move_on(
             follow_up,
             new,

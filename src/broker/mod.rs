@@ -23,6 +23,7 @@ pub mod record;
 pub mod repository;
 pub mod request;
 pub mod reveal;
+pub mod revert;
 pub mod review;
 pub mod session;
 pub mod start;

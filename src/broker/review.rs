@@ -2,7 +2,7 @@
 
 use super::{Broker, BrokerError, Result};
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::follow_up::{FollowUp, FollowUpState};
+use crate::domain::follow_up::FollowUp;
 use crate::domain::job::JobKind;
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
@@ -71,31 +71,12 @@ impl Broker {
     /// Not Rejected, no text, or not theirs.
     pub async fn explain(&self, id: FollowUpId, by: &Person, text: &str) -> Result<()> {
         let follow_up = self.follow_up_of(id).await?;
-        Self::must_be_party(&follow_up, by)?;
-        if follow_up.state != FollowUpState::Rejected {
-            return Err(BrokerError::Refused(
-                "only a rejected pull request needs an explanation".into(),
-            ));
-        }
-        if text.trim().is_empty() {
-            return Err(BrokerError::Refused(
-                "an explanation is needed; it is part of the record".into(),
-            ));
-        }
         let sentence = format!("{} explained: {}", by.name, text.trim());
         let facts = json!({"explanation": text.trim()});
         let (now, text) = (self.now(), text.trim().to_owned());
-        self.step(
-            follow_up,
-            by,
-            EntryKind::FollowUpRejected,
-            sentence,
-            facts,
-            |mut f| {
-                f.explanation = Some((by.clone(), text, now));
-                Ok(f)
-            },
-        )
+        self.step(follow_up, by, EntryKind::FollowUpRejected, sentence, facts, |f| {
+            f.explained(by.clone(), &text, now)
+        })
         .await
     }
 
@@ -217,17 +198,6 @@ impl Broker {
             Ok(())
         } else {
             Err(BrokerError::Refused(why.to_owned()))
-        }
-    }
-
-    /// `person` had or approved the access.
-    fn must_be_party(follow_up: &FollowUp, person: &Person) -> Result<()> {
-        if follow_up.is_independent(person) {
-            Err(BrokerError::Refused(
-                "only whoever had or approved the access chooses that".into(),
-            ))
-        } else {
-            Ok(())
         }
     }
 

@@ -90,6 +90,8 @@ kinds! {
     FollowUpConverged = "follow-up-converged" ["NIST CM-3", "SOC2 CC8.1"],
     /// The pull request was closed without a merge.
     FollowUpRejected = "follow-up-rejected" ["NIST CM-3", "DORA 17(1)"],
+    /// After a rejection somebody chose that the cluster goes back to git.
+    RevertChosen = "revert-chosen" ["NIST CM-3", "DORA 17(1)"],
     /// The cluster was brought back to git.
     FollowUpReverted = "follow-up-reverted" ["NIST CM-3", "DORA 17(1)"],
     /// Compliance let the debt go, with a reason.

@@ -152,6 +152,8 @@ pub fn follow_up() -> FollowUp {
         reviewed: None,
         waived: None,
         explanation: None,
+        revert: None,
+        inverse: vec![],
         remarks: vec![],
         closed_at: None,
         state: FollowUpState::Capturing,

@@ -89,6 +89,19 @@ pub struct Item {
     pub accepted: Option<(Person, Time)>,
 }
 
+/// The way back for one object, should the pull request be rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inverse {
+    /// Kind, namespace and name.
+    pub object: String,
+    /// The command; empty where there is none.
+    pub command: String,
+    /// What to do where there is no command.
+    pub by_hand: String,
+    /// Cluster and git were last seen to agree on it.
+    pub equal: bool,
+}
+
 /// The pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
@@ -165,8 +178,14 @@ pub struct FollowUp {
     pub reviewed: Option<(Person, String, Time)>,
     /// Who waived it, why, when.
     pub waived: Option<(Person, String, Time)>,
-    /// What was chosen after a rejection, in words.
+    /// After a rejection: why the change is right all the same.
     pub explanation: Option<(Person, String, Time)>,
+    /// After a rejection: who chose that the cluster goes back to git, and when.
+    #[serde(default)]
+    pub revert: Option<(Person, Time)>,
+    /// The way back, object by object.
+    #[serde(default)]
+    pub inverse: Vec<Inverse>,
     /// Remarks, oldest first.
     pub remarks: Vec<Remark>,
     /// When it came to a close.
@@ -186,6 +205,9 @@ pub enum FollowUpRefusal {
     /// Not independent.
     #[error("somebody who neither had nor approved the access must do that")]
     NotIndependent,
+    /// Neither had nor approved the access.
+    #[error("only whoever had or approved the access chooses that")]
+    NotAParty,
     /// The same person said it is done.
     #[error("somebody else must accept what you marked as done")]
     SamePerson,
@@ -294,6 +316,7 @@ impl FollowUp {
             return Err(FollowUpRefusal::WrongState("without a pull request"));
         };
         pull.merge_sha = Some(merge_sha);
+        self.revert = None;
         self.state = FollowUpState::Merged;
         if let Some(deadline) = self.deadline(Goal::Merged) {
             deadline.meet(at);
@@ -334,12 +357,47 @@ impl FollowUp {
         Ok(self)
     }
 
-    /// The pull request was opened again.
+    /// After a rejection, whoever had or approved the access chooses that the cluster goes back to git.
+    ///
+    /// # Errors
+    /// Not Rejected, chosen before, or neither of them.
+    pub fn revert_chosen(mut self, by: Person, now: Time) -> Result<Self, FollowUpRefusal> {
+        self.expect(&[FollowUpState::Rejected])?;
+        if self.is_independent(&by) {
+            return Err(FollowUpRefusal::NotAParty);
+        }
+        if self.revert.is_some() {
+            return Err(FollowUpRefusal::WrongState("to be reverted already"));
+        }
+        self.revert = Some((by, now));
+        Ok(self)
+    }
+
+    /// After a rejection, one of them says why the change is right all the same; that takes the place of a
+    /// choice to revert.
+    ///
+    /// # Errors
+    /// Not Rejected, no text, or neither of them.
+    pub fn explained(mut self, by: Person, text: &str, now: Time) -> Result<Self, FollowUpRefusal> {
+        self.expect(&[FollowUpState::Rejected])?;
+        if self.is_independent(&by) {
+            return Err(FollowUpRefusal::NotAParty);
+        }
+        if text.trim().is_empty() {
+            return Err(FollowUpRefusal::Missing("an explanation"));
+        }
+        self.explanation = Some((by, text.trim().to_owned(), now));
+        self.revert = None;
+        Ok(self)
+    }
+
+    /// The pull request was opened again: a choice to revert is void.
     ///
     /// # Errors
     /// Not Rejected.
     pub fn opened_again(mut self) -> Result<Self, FollowUpRefusal> {
         self.expect(&[FollowUpState::Rejected])?;
+        self.revert = None;
         self.state = FollowUpState::Owed;
         Ok(self)
     }
@@ -371,6 +429,7 @@ impl FollowUp {
         self.state = FollowUpState::Capturing;
         self.closed_at = None;
         self.review_owed = None;
+        self.revert = None;
         // Who reviewed it has not seen what came since.
         self.reviewed = None;
         self.deadlines.retain(|deadline| deadline.goal != Goal::Reviewed);
@@ -800,6 +859,52 @@ mod tests {
         );
         assert!(owed().reverted(at(500)).is_err() && owed().opened_again().is_err());
         assert!(follow_up().rejected().is_err());
+    }
+
+    #[test]
+    fn a_revert_is_chosen_once_by_a_party_and_void_when_the_pull_request_comes_back() {
+        let rejected = owed().rejected().unwrap();
+        assert!(
+            owed().revert_chosen(person("oncall"), at(70)).is_err(),
+            "not rejected"
+        );
+        for stranger in ["compliance", "engineer"] {
+            assert_eq!(
+                rejected
+                    .clone()
+                    .revert_chosen(person(stranger), at(70))
+                    .unwrap_err(),
+                FollowUpRefusal::NotAParty
+            );
+        }
+        for party in ["oncall", "first-approver"] {
+            let chosen = rejected.clone().revert_chosen(person(party), at(70)).unwrap();
+            assert_eq!(chosen.revert, Some((person(party), at(70))));
+            assert!(!chosen.is_closed(), "a choice reverts nothing");
+            assert!(chosen.clone().revert_chosen(person("oncall"), at(80)).is_err());
+            assert_eq!(chosen.clone().opened_again().unwrap().revert, None);
+            assert_eq!(
+                chosen.clone().merged("bb".repeat(20), at(80)).unwrap().revert,
+                None
+            );
+            assert_eq!(chosen.clone().reopened(at(80), "late").unwrap().revert, None);
+            let explained = chosen
+                .clone()
+                .explained(person("oncall"), "it is right", at(80))
+                .unwrap();
+            assert_eq!(explained.revert, None);
+            assert_eq!(chosen.reverted(at(90)).unwrap().state, FollowUpState::Reverted);
+        }
+    }
+
+    #[test]
+    fn a_follow_up_of_an_earlier_broker_can_be_read() {
+        let one = owed();
+        let mut old = serde_json::to_value(&one).unwrap();
+        for field in ["revert", "inverse"] {
+            old.as_object_mut().unwrap().remove(field).unwrap();
+        }
+        assert_eq!(serde_json::from_value::<FollowUp>(old).unwrap(), one);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::App;
 use super::error::{Result, sentence};
 use super::follow_up_diff::diffs;
 use super::pages::follow_up::{
-    FollowUpCan, FollowUpPage, FollowUpState as Shown, ManualItem, PullRequest as ShownPull,
+    FollowUpCan, FollowUpPage, FollowUpState as Shown, ManualItem, ObjectBack, PullRequest as ShownPull,
+    WayBack,
 };
 use super::pages::{Badge, DeadlineBar, Href, Look, Note, Shell, Text, Timeline, TimelineItem, Words};
 use super::session::Signed;
@@ -12,6 +13,7 @@ use super::shell::{self, person_ref};
 use super::words::{history, incident};
 use crate::domain::deadline::{Deadline, DeadlineState};
 use crate::domain::follow_up::{FollowUp, FollowUpState, Item, PullRequest};
+use crate::domain::grant::Grant;
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
 use crate::store::EntryFilter;
@@ -62,6 +64,7 @@ pub(super) async fn page_of(
             .pull
             .as_ref()
             .map(|pull| pull_of(&shell, follow_up, pull)),
+        way_back: way_back(&shell, follow_up, grant.as_ref()),
         deadlines: follow_up
             .deadlines
             .iter()
@@ -107,6 +110,7 @@ fn waits(follow_up: &FollowUp) -> String {
         }
         FollowUpState::Owed => return items.unwrap_or_else(|| "what must be done by hand".to_owned()),
         FollowUpState::Merged => "the cluster to become what was merged",
+        FollowUpState::Rejected if follow_up.revert.is_some() => "the cluster to equal git again",
         FollowUpState::Rejected => {
             "a decision: revert the cluster, or explain and open the pull request again"
         }
@@ -151,6 +155,51 @@ fn state(app: &App, shell: &Shell, follow_up: &FollowUp) -> Shown {
     }
 }
 
+/// What a chosen revert waits for, object by object, and the emergency to do it in.
+fn way_back(shell: &Shell, follow_up: &FollowUp, grant: Option<&Grant>) -> Option<WayBack> {
+    let (by, at) = follow_up.revert.as_ref()?;
+    if follow_up.state != FollowUpState::Rejected {
+        return None;
+    }
+    let objects = follow_up.inverse.iter().map(|own| ObjectBack {
+        object: (&own.object).into(),
+        badge: if own.equal {
+            Badge::new(Look::Done, "equals git")
+        } else {
+            Badge::new(Look::Wait, "differs from git")
+        },
+        command: (!own.command.is_empty() && !own.equal).then(|| Text::whole(&own.command)),
+        by_hand: (!own.by_hand.is_empty() && !own.equal).then(|| Text::prose(&own.by_hand)),
+    });
+    Some(WayBack {
+        by: (&by.name).into(),
+        at: shell.when(*at),
+        ask: grant.map(|grant| ask_for_revert(follow_up, grant)),
+        objects: objects.collect(),
+    })
+}
+
+/// The request form, filled in with the access that this emergency had.
+fn ask_for_revert(follow_up: &FollowUp, grant: &Grant) -> Href {
+    let pull = follow_up.pull.as_ref().map_or_else(String::new, |pull| {
+        format!(" Pull request #{} was closed unmerged.", pull.number)
+    });
+    let reason = format!("Revert what emergency {} changed.{pull}", grant.id.short());
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("team", &grant.team)
+        .append_pair("cluster", &grant.cluster)
+        .append_pair("profile", &grant.profile);
+    for namespace in &grant.namespaces {
+        query.append_pair("namespace", namespace);
+    }
+    query.append_pair("reason", &reason);
+    if let Some(incident) = &grant.incident {
+        query.append_pair("incident", incident);
+    }
+    Href::path(format!("/requests/new?{}", query.finish()))
+}
+
 fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> ManualItem {
     let (badge, more) = match (&item.accepted, &item.done) {
         (Some((by, _)), _) => (
@@ -178,7 +227,7 @@ fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> Man
         id: item.id,
         object: (&item.object).into(),
         words,
-        patch: (!item.patch.is_empty()).then(|| Text::prose(&item.patch)),
+        patch: (!item.patch.is_empty()).then(|| Text::whole(&item.patch)),
         badge,
         can_link: open && item.accepted.is_none() && item.done.is_none(),
         can_accept: open
@@ -314,8 +363,7 @@ fn can(app: &App, follow_up: &FollowUp, person: &Person) -> FollowUpCan {
     let settled = follow_up.state != FollowUpState::Capturing;
     FollowUpCan {
         waive: compliance && independent && !follow_up.is_closed(),
-        // Reverting is done at the forge or by hand; the cluster is then compared with git again.
-        revert: false,
+        revert: follow_up.state == FollowUpState::Rejected && !independent && follow_up.revert.is_none(),
         explain: follow_up.state == FollowUpState::Rejected && !independent,
         review: (compliance || lead) && independent && follow_up.reviewed.is_none() && settled,
     }

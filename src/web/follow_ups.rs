@@ -22,6 +22,7 @@ pub fn routes() -> Router<App> {
         .route("/follow-ups/{id}", get(show))
         .route("/follow-ups/{id}/waive", post(waive))
         .route("/follow-ups/{id}/explain", post(explain))
+        .route("/follow-ups/{id}/revert", post(revert))
         .route("/follow-ups/{id}/review", post(review))
         .route("/follow-ups/{id}/items/{item}/link", post(link))
         .route("/follow-ups/{id}/items/{item}/accept", post(accept))
@@ -83,6 +84,15 @@ async fn explain(State(app): State<App>, Path(id): Path<String>, posted: Posted)
     let done = app
         .broker
         .explain(follow_up.id, &posted.signed.person, posted.fields.get("reason"))
+        .await;
+    answer(&app, &posted, &follow_up, done).await
+}
+
+async fn revert(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
+    let follow_up = seen(&app, &posted.signed, &id).await?;
+    let done = app
+        .broker
+        .choose_revert(follow_up.id, &posted.signed.person)
         .await;
     answer(&app, &posted, &follow_up, done).await
 }

@@ -64,7 +64,9 @@ fn look_of(kind: EntryKind) -> Look {
             Look::Late
         }
         K::RequestWithdrawn | K::RequestLapsed | K::SteppedUp => Look::Info,
-        K::FollowUpOwed | K::FollowUpRejected | K::DeadlineDueSoon | K::GrantEnding => Look::Wait,
+        K::FollowUpOwed | K::FollowUpRejected | K::RevertChosen | K::DeadlineDueSoon | K::GrantEnding => {
+            Look::Wait
+        }
         _ => Look::Done,
     }
 }

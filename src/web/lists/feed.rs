@@ -298,6 +298,7 @@ pub fn badge(kind: EntryKind) -> Badge {
         | K::ApprovalGiven
         | K::FollowUpOwed
         | K::FollowUpRejected
+        | K::RevertChosen
         | K::DeadlineDueSoon
         | K::ManualItemDone
         | K::GrantEnding

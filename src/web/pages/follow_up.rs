@@ -26,6 +26,8 @@ pub struct FollowUpPage {
     pub items: Vec<ManualItem>,
     /// The pull request, once there is one.
     pub pull: Option<PullRequest>,
+    /// How the cluster comes back to git, once that was chosen.
+    pub way_back: Option<WayBack>,
     /// Opened, merged, converged by.
     pub deadlines: Vec<DeadlineBar>,
     /// What else must be known: another writer, a grown record.
@@ -116,6 +118,32 @@ pub struct ManualItem {
     pub can_accept: bool,
 }
 
+/// How the cluster comes back to git after a rejection.
+#[derive(Debug, Clone)]
+pub struct WayBack {
+    /// Who chose it.
+    pub by: Text,
+    /// When.
+    pub at: When,
+    /// The request form, filled in for an emergency to do it in.
+    pub ask: Option<Href>,
+    /// Each object.
+    pub objects: Vec<ObjectBack>,
+}
+
+/// The way back for one object.
+#[derive(Debug, Clone)]
+pub struct ObjectBack {
+    /// The object.
+    pub object: Text,
+    /// Whether it equals git.
+    pub badge: Badge,
+    /// The command, while it is needed.
+    pub command: Option<Text>,
+    /// What to do where there is no command.
+    pub by_hand: Option<Text>,
+}
+
 /// The pull request as last seen.
 #[derive(Debug, Clone)]
 pub struct PullRequest {
@@ -142,7 +170,7 @@ pub struct PullRequest {
 pub struct FollowUpCan {
     /// Let it go, with a reason (compliance).
     pub waive: bool,
-    /// Have the cluster brought back to git.
+    /// Choose that the cluster goes back to git.
     pub revert: bool,
     /// Explain and open it again.
     pub explain: bool,

@@ -23,8 +23,9 @@ pub struct Text {
 
 impl Text {
     fn cleaned(text: &str, shown: usize, lines: bool) -> Self {
-        let mut clean = String::with_capacity(text.len().min(KEPT));
-        for c in text.chars().take(KEPT) {
+        let kept = shown.max(KEPT);
+        let mut clean = String::with_capacity(text.len().min(kept));
+        for c in text.chars().take(kept) {
             match c {
                 '\n' | '\t' if lines => clean.push(c),
                 '\r' if lines => {}
@@ -47,6 +48,12 @@ impl Text {
     #[must_use]
     pub fn prose(text: impl AsRef<str>) -> Self {
         Self::cleaned(text.as_ref(), KEPT, true)
+    }
+
+    /// A command or a patch of our own making, to be copied: never cut, since half of it would be another one.
+    #[must_use]
+    pub fn whole(text: impl AsRef<str>) -> Self {
+        Self::cleaned(text.as_ref(), usize::MAX, true)
     }
 
     /// The same text where it is (part of) a sentence: up to 600 characters of it are shown.

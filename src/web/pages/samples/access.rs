@@ -376,6 +376,33 @@ impl Sample {
                 }
                 _ => Some(self.pull(self.badge(Look::Done, "merged"))),
             },
+            way_back: (matches!(state, FollowUpState::Rejected { .. }) && !can.revert).then(|| WayBack {
+                by: self.t("on-call engineer"),
+                at: self.when(-50),
+                ask: Href::new(self.raw("/requests/new?team=payments&reason=Revert")),
+                objects: vec![
+                    ObjectBack {
+                        object: self.t("Deployment payments/web"),
+                        badge: self.badge(Look::Wait, "differs from git"),
+                        command: Some(self.prose(
+                            "kubectl patch --namespace=payments deployments.v1.apps/web --type=merge -p '{\"spec\":{\"replicas\":2}}'",
+                        )),
+                        by_hand: None,
+                    },
+                    ObjectBack {
+                        object: self.t("Secret payments/api-key"),
+                        badge: self.badge(Look::Wait, "differs from git"),
+                        command: None,
+                        by_hand: Some(self.prose("Its value is never read: bring it back at its source.")),
+                    },
+                    ObjectBack {
+                        object: self.t("ConfigMap payments/flags"),
+                        badge: self.badge(Look::Done, "equals git"),
+                        command: None,
+                        by_hand: None,
+                    },
+                ],
+            }),
             deadlines: self.deadlines(late),
             notes: if open {
                 vec![Note::new(
@@ -470,6 +497,17 @@ impl Sample {
                     at: self.when(-60),
                 },
                 choose,
+            ),
+            (
+                "follow-up-to-revert",
+                FollowUpState::Rejected {
+                    by: self.t("a reviewer"),
+                    at: self.when(-60),
+                },
+                FollowUpCan {
+                    explain: true,
+                    ..none
+                },
             ),
             (
                 "follow-up-reverted",

@@ -10,7 +10,9 @@ mod watch;
 use super::approvals::ApprovalsPage;
 use super::clusters::{ClusterView, ClustersPage};
 use super::feed::{FeedEntry, FeedPage};
-use super::follow_up::{FollowUpCan, FollowUpPage, FollowUpState, ManualItem, PullRequest};
+use super::follow_up::{
+    FollowUpCan, FollowUpPage, FollowUpState, ManualItem, ObjectBack, PullRequest, WayBack,
+};
 use super::grant::{
     ActionRow, Counts, GrantActions, GrantCan, GrantHeadline, GrantPage, GrantSide, GrantState,
 };
