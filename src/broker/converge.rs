@@ -98,7 +98,12 @@ impl Broker {
             let live = cluster.get(&resource).await?;
             if let Err(found) = drift::converged(live.as_ref(), in_git.as_ref(), &paths) {
                 words.extend(found.iter().map(|m| {
-                    let said = format!("{object} {}: live {}, git {}", m.path, m.live, m.git);
+                    let field = if m.path.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" {}", m.path)
+                    };
+                    let said = format!("{object}{field}: live {}, git {}", m.live, m.git);
                     (object.clone(), said)
                 }));
             }

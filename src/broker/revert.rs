@@ -15,7 +15,7 @@ use crate::drift;
 use crate::ids::FollowUpId;
 use crate::store::StoreError;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer commands are not kept.
 const LONGEST_COMMAND: usize = 16_000;
@@ -77,7 +77,10 @@ impl Broker {
         let again = Outcome::Again(self.now() + LOOK_EVERY);
         let mismatches = self.mismatches(&follow_up, None).await?;
         if follow_up.revert.is_some() {
-            let differ: BTreeSet<String> = mismatches.iter().map(|(object, _)| object.to_string()).collect();
+            let mut differ: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+            for (object, words) in &mismatches {
+                differ.entry(object.to_string()).or_default().push(words);
+            }
             follow_up = self.note_equal(follow_up, &differ).await?;
         }
         if !mismatches.is_empty() || !follow_up.all_items_accepted() {
@@ -100,7 +103,11 @@ impl Broker {
 
     /// Keeps which objects equal git, where that changed. An object with open manual items is not compared
     /// as a whole, so it is people who say that it is done.
-    async fn note_equal(&self, follow_up: FollowUp, differ: &BTreeSet<String>) -> Result<FollowUp> {
+    async fn note_equal(
+        &self,
+        follow_up: FollowUp,
+        differ: &BTreeMap<String, Vec<&str>>,
+    ) -> Result<FollowUp> {
         let mut new = follow_up.clone();
         let open: BTreeSet<String> = follow_up
             .items
@@ -110,16 +117,21 @@ impl Broker {
             .collect();
         let mut words = vec![];
         for own in &mut new.inverse {
-            let equal = !differ.contains(&own.object) && !open.contains(&own.object);
+            let equal = !differ.contains_key(&own.object) && !open.contains(&own.object);
+            let differs = differ
+                .get(&own.object)
+                .map_or_else(String::new, |all| all.join("; "));
             if own.equal != equal {
-                own.equal = equal;
                 let how = if equal {
                     "equals git again"
                 } else {
                     "differs from git again"
                 };
                 words.push(format!("{} {how}", own.object));
+            } else if own.differs != differs && !differs.is_empty() {
+                words.push(format!("Not yet as in git: {differs}"));
             }
+            (own.equal, own.differs) = (equal, differs);
         }
         if words.is_empty() {
             return Ok(follow_up);
@@ -152,6 +164,7 @@ pub(super) fn kept(inverse: Vec<drift::Inverse>) -> Vec<Inverse> {
             command,
             by_hand: by_hand.trim_end().to_owned(),
             equal: false,
+            differs: String::new(),
         }
     };
     inverse.into_iter().map(one).collect()

@@ -100,6 +100,8 @@ pub struct Inverse {
     pub by_hand: String,
     /// Cluster and git were last seen to agree on it.
     pub equal: bool,
+    /// Where they were last seen to differ, in words; never a secret's value.
+    pub differs: String,
 }
 
 /// The pull request.

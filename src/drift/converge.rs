@@ -38,8 +38,17 @@ pub fn converged(live: Option<&Value>, git_doc: Option<&Value>, paths: &[Path]) 
             _ => false,
         };
         if !agree {
+            // Of a whole object that is in both, the first field that differs is said.
+            let (path, have, say) = match (have, say) {
+                (Some(have), Some(say)) if path.0.is_empty() => {
+                    let at = first_difference(&gvk, path, say, have);
+                    let (have, say) = (at.find(have), at.find(say));
+                    (at, have, say)
+                }
+                _ => (path.clone(), have, say),
+            };
             let words = |value| match path.0.is_empty() {
-                false => in_words(path, value),
+                false => in_words(&path, value),
                 true if value.is_some() => "there".to_owned(),
                 true => "not there".to_owned(),
             };
@@ -51,6 +60,22 @@ pub fn converged(live: Option<&Value>, git_doc: Option<&Value>, paths: &[Path]) 
         }
     }
     if out.is_empty() { Ok(()) } else { Err(out) }
+}
+
+/// The way to the first field that git says otherwise, through mappings alone.
+fn first_difference(gvk: &Gvk, path: &Path, git: &Value, live: &Value) -> Path {
+    let (Value::Object(git), Value::Object(live)) = (git, live) else {
+        return path.clone();
+    };
+    for (key, say) in git.iter().filter(|(_, say)| !say.is_null()) {
+        let at = path.key(key);
+        match live.get(key) {
+            Some(have) if covers(gvk, &at, say, have) => {}
+            Some(have) => return first_difference(gvk, &at, say, have),
+            None => return at,
+        }
+    }
+    path.clone()
 }
 
 /// Has the live value everything git says?
@@ -112,6 +137,11 @@ mod tests {
             }
         );
         assert_eq!(wrong[1].live, "not set");
+        let whole = converged(Some(&live), Some(&git), &[Path::default()]).unwrap_err();
+        assert_eq!(
+            (whole[0].path.as_str(), whole[0].live.as_str()),
+            ("spec.replicas", "3")
+        );
         assert_eq!(converged(None, None, &[Path::default()]), Ok(()));
         assert_eq!(
             converged(Some(&live), None, &[Path::default()]).unwrap_err()[0].git,

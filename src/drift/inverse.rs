@@ -4,6 +4,7 @@
 //! is tried here on the captured version first: only one that leads back to the version before is shown.
 //! It is plain ASCII, and nothing of an object can step out of its quotes.
 
+use super::defaults::without_defaults;
 use super::diff::{Change, same};
 use super::normalise::normalise;
 use super::object::ObjectRef;
@@ -86,11 +87,9 @@ fn command(touched: &Touched, observed: &Observed, action: &EditAction) -> Resul
         EditAction::Create(_) => Ok(format!("kubectl delete {target}")),
         EditAction::Remove => {
             let unknown = || "What it was before is not known any more.".to_owned();
-            let mut manifest = normalise(
-                &touched.gvk,
-                observed.before.as_ref().ok_or_else(unknown)?,
-                observed.autoscaler.is_some(),
-            );
+            let before = observed.before.as_ref().ok_or_else(unknown)?;
+            let before = normalise(&touched.gvk, before, observed.autoscaler.is_some());
+            let mut manifest = without_defaults(&touched.gvk, &before);
             if looks_secret(&Path::default(), &manifest) {
                 return Err("It holds a value that looks secret: make it again from git.".to_owned());
             }

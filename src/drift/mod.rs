@@ -11,6 +11,7 @@
 //! [`plan`] (which file an edit lands in); until then their files are named and left alone.
 
 pub mod converge;
+mod defaults;
 pub mod diff;
 pub mod edit;
 pub mod inverse;

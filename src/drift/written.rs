@@ -2,9 +2,11 @@
 //!
 //! The best witness is the grant's own requests: the body that created the object, and what was patched
 //! into it later. Where a body was not audited, the API server's own bookkeeping (`managedFields`) of the
-//! manager that wrote says it, though it counts the defaults of a `create` as written. Only paths come
-//! from either; values are always the live ones.
+//! manager that wrote says it. Both see a `create` after the server has filled in its defaults, so what
+//! equals a default does not count as written there; patches and server-side apply are seen as they were
+//! sent. Only paths come from any of them; values are always the live ones.
 
+use super::defaults::without_defaults;
 use super::diff::{diff, same};
 use super::list_keys::{keyed, merge_keys};
 use super::object::Gvk;
@@ -30,12 +32,21 @@ enum Written {
 }
 
 /// `live` (normalised) with the fields alone that the grant wrote; `managed` is its `managedFields`, which
-/// `live` does not carry any more. All of `live` where nothing tells which they are.
+/// `live` does not carry any more. All but the defaults where nothing tells which they are.
 pub(super) fn as_written(touched: &Touched, live: &Value, managed: Option<&Value>) -> Value {
-    let written = by_requests(touched, live).or_else(|| by_managers(touched, managed));
-    let Some(mut out) = written.and_then(|written| kept(&written, live)) else {
-        return live.clone();
+    let bare = || without_defaults(&touched.gvk, live);
+    let out = match by_requests(touched, live) {
+        Some(written) => kept(&written, live),
+        None => by_managers(touched, managed).and_then(|(written, exact)| {
+            let out = kept(&written, live)?;
+            Some(if exact {
+                out
+            } else {
+                without_defaults(&touched.gvk, &out)
+            })
+        }),
     };
+    let Some(mut out) = out else { return bare() };
     // A file must say which object it is, though a request says the namespace in its address.
     for field in ["name", "namespace"] {
         let Some(value) = live.pointer(&format!("/metadata/{field}")) else {
@@ -45,7 +56,7 @@ pub(super) fn as_written(touched: &Touched, live: &Value, managed: Option<&Value
             .as_object_mut()
             .map(|map| map.entry("metadata").or_insert_with(|| Value::Object(Map::new())))
         else {
-            return live.clone();
+            return bare();
         };
         metadata[field] = value.clone();
     }
@@ -94,7 +105,8 @@ fn by_requests(touched: &Touched, live: &Value) -> Option<Written> {
                     add(&mut own, &change.path.0, node);
                 }
             }
-            _ => own = of(&touched.gvk, &Path::default(), body),
+            (_, "patch", _) => own = of(&touched.gvk, &Path::default(), body),
+            _ => own = sent_whole(&touched.gvk, body),
         }
         // A key that was taken out before the body was stored cannot be found again; another reason why
         // a field is not there any more is no reason to leave out others.
@@ -110,9 +122,37 @@ fn by_requests(touched: &Touched, live: &Value) -> Option<Written> {
     all
 }
 
-/// By `managedFields`, of the managers that the grant's requests named.
-fn by_managers(touched: &Touched, managed: Option<&Value>) -> Option<Written> {
+/// What a whole object sets that is no default. `kubectl apply` sends along what it was given, and so tells
+/// which defaults were written; it may add to the body and take nothing from it, for whoever sent the body
+/// wrote that too.
+fn sent_whole(gvk: &Gvk, body: &Value) -> Option<Written> {
+    let mut bare = without_defaults(gvk, body);
+    let given = body
+        .pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration")
+        .and_then(Value::as_str)
+        .and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(given) = given else {
+        return of(gvk, &Path::default(), &bare);
+    };
+    if given.pointer("/spec/replicas").is_none()
+        && bare.pointer("/spec/replicas") == Some(&Value::from(1))
+        && let Some(spec) = bare.pointer_mut("/spec").and_then(Value::as_object_mut)
+    {
+        spec.shift_remove("replicas");
+    }
+    let bare = of(gvk, &Path::default(), &bare)?;
+    Some(match of(gvk, &Path::default(), &given) {
+        // The later of two lists without keys counts: that of the body.
+        Some(given) => both(given, bare),
+        None => bare,
+    })
+}
+
+/// By `managedFields`, of the managers that the grant's requests named; and whether they were seen as they
+/// were sent.
+fn by_managers(touched: &Touched, managed: Option<&Value>) -> Option<(Written, bool)> {
     let mut all: Option<Written> = None;
+    let mut exact = true;
     for entry in managed?.as_array()? {
         let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
         let own = touched.writes.iter().any(|write| {
@@ -121,6 +161,7 @@ fn by_managers(touched: &Touched, managed: Option<&Value>) -> Option<Written> {
                 && write.subresource.as_deref() == entry.get("subresource").and_then(Value::as_str)
         });
         if own && let Some(fields) = entry.get("fieldsV1") {
+            exact &= entry.get("operation").is_some_and(|how| how == "Apply");
             let fields = of_fields(fields);
             all = Some(match all {
                 Some(all) => both(all, fields),
@@ -128,7 +169,7 @@ fn by_managers(touched: &Touched, managed: Option<&Value>) -> Option<Written> {
             });
         }
     }
-    all
+    Some((all?, exact))
 }
 
 /// What a body sets at `path`. Null takes away, and so sets nothing.
@@ -365,13 +406,12 @@ mod tests {
         }
     }
 
-    /// As `kubectl create deployment web --image=shop/web:1 --port=8080` sends it.
+    /// As audit shows `kubectl create deployment web --image=shop/web:1 --port=8080`.
     fn sent() -> Value {
-        json!({"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","labels":{"app":"web"}},
-            "spec":{"replicas":1,"selector":{"matchLabels":{"app":"web"}},"strategy":{},
-                "template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[
-                    {"name":"web","image":"shop/web:1","ports":[{"containerPort":8080}],"resources":{}}]}}},
-            "status":{}})
+        let mut sent = live();
+        sent["metadata"]["labels"] = json!({"app":"web"});
+        sent["status"] = json!({});
+        sent
     }
 
     /// As the API server stored it, normalised.
@@ -455,7 +495,33 @@ mod tests {
                 "spec":{"selector":{"matchLabels":{"app":"web"}},"template":{"spec":{"containers":[
                     {"image":"shop/web:1","name":"web","ports":[{"containerPort":8080}]}]}}}})
         );
-        assert_eq!(as_written(&made, &live(), None), live());
+        // The label was injected, and nothing tells.
+        let mut wanted = minimal();
+        wanted["metadata"]["labels"]["team"] = json!("injected");
+        assert_eq!(as_written(&made, &live(), None), wanted);
+    }
+
+    #[test]
+    fn what_was_applied_adds_to_the_body_and_hides_nothing_in_it() {
+        let given = json!({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"revisionHistoryLimit":10,
+            "template":{"spec":{"containers":[{"name":"web","image":"shop/web:1"}]}}}});
+        let mut body = sent();
+        body["metadata"]["annotations"] =
+            json!({"kubectl.kubernetes.io/last-applied-configuration": given.to_string()});
+        let mut wanted = minimal();
+        wanted["spec"].as_object_mut().unwrap().shift_remove("replicas");
+        wanted["spec"]["revisionHistoryLimit"] = json!(10);
+        let made = touched("Deployment", vec![write("create", body.clone())]);
+        assert_eq!(as_written(&made, &live(), None), wanted);
+        // A forged one that leaves out what was really sent.
+        body["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        let mut forged = live();
+        forged["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        let made = touched("Deployment", vec![write("create", body)]);
+        assert_eq!(
+            as_written(&made, &forged, None)["spec"]["template"]["spec"]["hostNetwork"],
+            true
+        );
     }
 
     #[test]

@@ -168,6 +168,7 @@ fn way_back(shell: &Shell, follow_up: &FollowUp, grant: Option<&Grant>) -> Optio
         } else {
             Badge::new(Look::Wait, "differs from git")
         },
+        differs: (!own.differs.is_empty() && !own.equal).then(|| Text::prose(&own.differs).sentence()),
         command: (!own.command.is_empty() && !own.equal).then(|| Text::whole(&own.command)),
         by_hand: (!own.by_hand.is_empty() && !own.equal).then(|| Text::prose(&own.by_hand)),
     });

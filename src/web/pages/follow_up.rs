@@ -138,6 +138,8 @@ pub struct ObjectBack {
     pub object: Text,
     /// Whether it equals git.
     pub badge: Badge,
+    /// Where cluster and git were last seen to differ.
+    pub differs: Option<Text>,
     /// The command, while it is needed.
     pub command: Option<Text>,
     /// What to do where there is no command.

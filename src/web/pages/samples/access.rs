@@ -384,6 +384,7 @@ impl Sample {
                     ObjectBack {
                         object: self.t("Deployment payments/web"),
                         badge: self.badge(Look::Wait, "differs from git"),
+                        differs: Some(self.t("Deployment payments/web spec.replicas: live 4, git 2")),
                         command: Some(self.prose(
                             "kubectl patch --namespace=payments deployments.v1.apps/web --type=merge -p '{\"spec\":{\"replicas\":2}}'",
                         )),
@@ -392,12 +393,14 @@ impl Sample {
                     ObjectBack {
                         object: self.t("Secret payments/api-key"),
                         badge: self.badge(Look::Wait, "differs from git"),
+                        differs: Some(self.t("Deployment payments/web spec.replicas: live 4, git 2")),
                         command: None,
                         by_hand: Some(self.prose("Its value is never read: bring it back at its source.")),
                     },
                     ObjectBack {
                         object: self.t("ConfigMap payments/flags"),
                         badge: self.badge(Look::Done, "equals git"),
+                        differs: None,
                         command: None,
                         by_hand: None,
                     },
