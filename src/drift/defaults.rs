@@ -65,6 +65,7 @@ fn strip(gvk: &Gvk, at: &mut Vec<String>, value: &mut Value) {
 }
 
 /// Has the field at these keys (list items left out) its default value? `holder` is the mapping it stands in.
+#[expect(clippy::match_same_arms, reason = "a table: a line a field")]
 fn is_default(gvk: &Gvk, names: &[&str], holder: &Map<String, Value>) -> bool {
     let Some((key, above)) = names.split_last() else {
         return false;
@@ -202,6 +203,7 @@ fn pull_policy(image: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
     fn bare(kind: &str, object: Value) -> Value {
         let group = match kind {
             "Service" => "",

@@ -251,8 +251,8 @@ fn operations(changes: &[Change], before: &Value, after: &Value) -> Result<Value
                 let now = items.iter().position(|item| item_matches(item, keys));
                 match (&change.before, now) {
                     (Some(value), None) => {
-                        let list = Path(above.to_vec());
-                        let was = list.find(before).and_then(Value::as_array);
+                        let place = Path(above.to_vec());
+                        let was = place.find(before).and_then(Value::as_array);
                         let was = was.and_then(|was| was.iter().position(|item| item_matches(item, keys)));
                         let index = was.unwrap_or(items.len()).min(items.len());
                         out.push(json!({"op": "add", "path": format!("{at}/{index}"), "value": value}));
@@ -394,6 +394,7 @@ mod tests {
         own.command.ok_or_else(|| own.by_hand.unwrap())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
     fn pods(containers: Value) -> Value {
         json!({"spec": {"replicas": 2, "template": {"spec": {"containers": containers}}}})
     }

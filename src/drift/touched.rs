@@ -308,9 +308,9 @@ mod tests {
 
     #[test]
     fn only_what_the_grant_made_is_new_to_git() {
-        let owner = json!([{"kind":"Deployment","name":"x","uid":"1","controller":true}]);
+        let by = json!([{"kind":"Deployment","name":"x","uid":"1","controller":true}]);
         let mut owned = deployment(1);
-        owned["metadata"]["ownerReferences"] = owner.clone();
+        owned["metadata"]["ownerReferences"] = by.clone();
         // A controller made it meanwhile and the grant patched it.
         let patched = web(&[("patch", None, json!({"spec":{"replicas":1}}))]);
         let out = drift(&[(patched.clone(), seen(None, Some(owned.clone())))]);

@@ -154,10 +154,10 @@ fn by_managers(touched: &Touched, managed: Option<&Value>) -> Option<(Written, b
     let mut all: Option<Written> = None;
     let mut exact = true;
     for entry in managed?.as_array()? {
-        let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+        let name = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
         let own = touched.writes.iter().any(|write| {
             !write.verb.starts_with("delete")
-                && write.manager.as_deref() == Some(manager)
+                && write.manager.as_deref() == Some(name)
                 && write.subresource.as_deref() == entry.get("subresource").and_then(Value::as_str)
         });
         if own && let Some(fields) = entry.get("fieldsV1") {

@@ -325,6 +325,39 @@ impl Sample {
         }
     }
 
+    fn way_back(&self) -> WayBack {
+        WayBack {
+            by: self.t("on-call engineer"),
+            at: self.when(-50),
+            ask: Href::new(self.raw("/requests/new?team=payments&reason=Revert")),
+            objects: vec![
+                ObjectBack {
+                    object: self.t("Deployment payments/web"),
+                    badge: self.badge(Look::Wait, "differs from git"),
+                    differs: Some(self.t("Deployment payments/web spec.replicas: live 4, git 2")),
+                    command: Some(self.prose(
+                        "kubectl patch --namespace=payments deployments.v1.apps/web --type=merge -p '{\"spec\":{\"replicas\":2}}'",
+                    )),
+                    by_hand: None,
+                },
+                ObjectBack {
+                    object: self.t("Secret payments/api-key"),
+                    badge: self.badge(Look::Wait, "differs from git"),
+                    differs: None,
+                    command: None,
+                    by_hand: Some(self.prose("Its value is never read: bring it back at its source.")),
+                },
+                ObjectBack {
+                    object: self.t("ConfigMap payments/flags"),
+                    badge: self.badge(Look::Done, "equals git"),
+                    differs: None,
+                    command: None,
+                    by_hand: None,
+                },
+            ],
+        }
+    }
+
     pub(super) fn follow_up(&self, state: FollowUpState, can: FollowUpCan) -> FollowUpPage {
         let open = matches!(
             state,
@@ -376,36 +409,8 @@ impl Sample {
                 }
                 _ => Some(self.pull(self.badge(Look::Done, "merged"))),
             },
-            way_back: (matches!(state, FollowUpState::Rejected { .. }) && !can.revert).then(|| WayBack {
-                by: self.t("on-call engineer"),
-                at: self.when(-50),
-                ask: Href::new(self.raw("/requests/new?team=payments&reason=Revert")),
-                objects: vec![
-                    ObjectBack {
-                        object: self.t("Deployment payments/web"),
-                        badge: self.badge(Look::Wait, "differs from git"),
-                        differs: Some(self.t("Deployment payments/web spec.replicas: live 4, git 2")),
-                        command: Some(self.prose(
-                            "kubectl patch --namespace=payments deployments.v1.apps/web --type=merge -p '{\"spec\":{\"replicas\":2}}'",
-                        )),
-                        by_hand: None,
-                    },
-                    ObjectBack {
-                        object: self.t("Secret payments/api-key"),
-                        badge: self.badge(Look::Wait, "differs from git"),
-                        differs: Some(self.t("Deployment payments/web spec.replicas: live 4, git 2")),
-                        command: None,
-                        by_hand: Some(self.prose("Its value is never read: bring it back at its source.")),
-                    },
-                    ObjectBack {
-                        object: self.t("ConfigMap payments/flags"),
-                        badge: self.badge(Look::Done, "equals git"),
-                        differs: None,
-                        command: None,
-                        by_hand: None,
-                    },
-                ],
-            }),
+            way_back: (matches!(state, FollowUpState::Rejected { .. }) && !can.revert)
+                .then(|| self.way_back()),
             deadlines: self.deadlines(late),
             notes: if open {
                 vec![Note::new(
