@@ -218,6 +218,72 @@ impl Transition {
     }
 }
 
+/// One change of state, as it stands in the entry that moved it. From these alone the states of all
+/// requests, grants and follow-ups can be told, each version once: a state without its entry shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Move {
+    /// `request`, `grant` or `follow-up`.
+    pub what: &'static str,
+    /// Its id.
+    pub id: String,
+    /// The state before; `None` for something new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<&'static str>,
+    /// The state after.
+    pub to: &'static str,
+    /// Its version after.
+    pub version: u64,
+}
+
+impl Write {
+    /// What it moves; `None` where the thing has no states of its own.
+    #[must_use]
+    pub fn as_move(&self) -> Option<Move> {
+        let (what, id, from, to, version) = match self {
+            Self::NewRequest(new) => ("request", new.id.to_string(), None, new.state_name(), new.version),
+            Self::Request { expected, new } => (
+                "request",
+                new.id.to_string(),
+                Some(*expected),
+                new.state_name(),
+                new.version + 1,
+            ),
+            Self::NewGrant(new) => ("grant", new.id.to_string(), None, new.state.name(), new.version),
+            Self::Grant { expected, new } => (
+                "grant",
+                new.id.to_string(),
+                Some(expected.name()),
+                new.state.name(),
+                new.version + 1,
+            ),
+            Self::NewFollowUp(new) => (
+                "follow-up",
+                new.id.to_string(),
+                None,
+                new.state.name(),
+                new.version,
+            ),
+            Self::FollowUp { expected, new } => (
+                "follow-up",
+                new.id.to_string(),
+                Some(expected.name()),
+                new.state.name(),
+                new.version + 1,
+            ),
+            Self::NewFinding(_) | Self::Finding(_) | Self::Delivery(_) | Self::SettledDelivery(_) => {
+                return None;
+            }
+        };
+        Some(Move {
+            what,
+            id,
+            from,
+            to,
+            version,
+        })
+    }
+}
+
 /// A record of `kind` at `at`.
 #[must_use]
 pub fn record(
@@ -298,6 +364,26 @@ mod tests {
         assert_eq!(
             serde_json::to_value(About::cluster("production")).unwrap(),
             json!({"cluster": "production"})
+        );
+    }
+
+    #[test]
+    fn a_write_says_what_it_moves_and_to_which_version() {
+        let made = grant();
+        let born = Write::NewGrant(made.clone()).as_move().unwrap();
+        assert_eq!(
+            serde_json::to_value(&born).unwrap(),
+            json!({"what": "grant", "id": made.id.to_string(), "to": "provisioning", "version": 0})
+        );
+        let ready = made.clone().ready(at(1)).unwrap();
+        let moved = Write::Grant {
+            expected: GrantState::Provisioning,
+            new: ready,
+        };
+        let moved = moved.as_move().unwrap();
+        assert_eq!(
+            (moved.from, moved.to, moved.version),
+            (Some("provisioning"), "ready", 1)
         );
     }
 

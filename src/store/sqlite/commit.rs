@@ -9,7 +9,7 @@ use crate::clock::Time;
 use crate::domain::canonical;
 use crate::domain::job::{Job, JobKind};
 use crate::domain::notice::{Delivery, Notice};
-use crate::domain::transition::{Record, Transition};
+use crate::domain::transition::{Move, Record, Transition, Write};
 use crate::ledger::{self, Draft, Frontier, Seed, Segment};
 use crate::store::contract::{Committed, StoreError};
 use serde_json::json as value;
@@ -30,7 +30,13 @@ impl SqliteStore {
         let given = transition.records.len() as u64;
         let fresh = unseen(&mut transaction, transition.records, now).await?;
         let repeats = given - fresh.len() as u64;
-        let (first, checkpoint) = self.append(&mut transaction, &fresh, now).await?;
+        let moves: Vec<Move> = transition.writes.iter().filter_map(Write::as_move).collect();
+        if fresh.is_empty() && !moves.is_empty() {
+            return Err(corrupt("a transition")(
+                "every record of it was entered before".to_owned(),
+            ));
+        }
+        let (first, checkpoint) = self.append(&mut transaction, &fresh, &moves, now).await?;
         for notice in &transition.notices {
             insert_notice(&mut transaction, notice, now).await?;
         }
@@ -51,13 +57,19 @@ impl SqliteStore {
         &self,
         connection: &mut SqliteConnection,
         records: &[Record],
+        moves: &[Move],
         now: Time,
     ) -> Result<(Option<u64>, String), StoreError> {
         let (mut frontier, checkpoint) = super::ledger::head(connection).await?;
         if records.is_empty() {
             return Ok((None, checkpoint));
         }
-        let drafts: Vec<Draft> = records.iter().map(draft).collect();
+        let of_first = std::iter::once(moves).chain(std::iter::repeat(&[][..]));
+        let drafts: Vec<Draft> = records
+            .iter()
+            .zip(of_first)
+            .map(|(record, moves)| draft(record, moves))
+            .collect();
         let segment = ledger::seal(&mut frontier, Seed::random(), now, &drafts)
             .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))?;
         let checkpoint = self.sign(&frontier)?;
@@ -71,19 +83,24 @@ impl SqliteStore {
 }
 
 /// The entry's payload: everything the record says, canonical, so that its hash covers the sentence too.
-fn draft(record: &Record) -> Draft {
+/// The transition's first entry carries the states that it moved.
+fn draft(record: &Record, moves: &[Move]) -> Draft {
+    let mut payload = value!({
+        "about": record.about,
+        "controls": record.kind.controls(),
+        "facts": record.payload,
+        "says": record.sentence,
+    });
+    if !moves.is_empty() {
+        payload["moves"] = value!(moves);
+    }
     Draft {
         kind: record.kind,
         at: record.at,
         cluster: record.about.cluster.clone(),
         request: record.about.request,
         grant: record.about.grant,
-        payload: canonical::bytes(&value!({
-            "about": record.about,
-            "controls": record.kind.controls(),
-            "facts": record.payload,
-            "says": record.sentence,
-        })),
+        payload: canonical::bytes(&payload),
     }
 }
 
