@@ -60,11 +60,18 @@ impl Broker {
         };
         let now = self.now();
         let name = format!("settle {}", follow_up.id);
-        let sent = self.store.setting(&name).await?;
-        let sent = sent.as_deref().and_then(|text| text.split_once(' '));
-        let sent = sent.and_then(|(nonce, at)| Some((nonce.to_owned(), at.parse::<i64>().ok()?)));
-        if let Some((nonce, at)) = sent {
-            if self.canary_came_back(&follow_up.cluster, &nonce) {
+        let sent = self.store.setting(&name).await?.unwrap_or_default();
+        let mut sent = sent.split(' ');
+        let (nonce, at, back) = (sent.next(), sent.next(), sent.next());
+        if let (Some(nonce), Some(at)) = (nonce, at.and_then(|at| at.parse::<i64>().ok())) {
+            // That it came back is kept, since only the process that heard it would know.
+            let heard = back.is_none() && self.canary_came_back(&follow_up.cluster, nonce);
+            if heard {
+                self.store
+                    .set_setting(&name, &format!("{nonce} {at} back"))
+                    .await?;
+            }
+            if heard || back.is_some() {
                 return Ok(now >= follow_up.from + cluster.settle_window.delta());
             }
             if now.timestamp_millis() - at < CANARY_PATIENCE.num_milliseconds() {

@@ -9,7 +9,7 @@ use crate::cluster::{ClusterError, FirstUse, Token};
 use crate::config::Profile;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::{EndCause, Grant, GrantState, Issued};
-use crate::domain::job::JobKind;
+use crate::domain::job::{Job, JobKind};
 use crate::domain::person::Person;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::ids::{GrantId, RevealId};
@@ -95,6 +95,16 @@ impl Broker {
                 let grant = self.grant(id).await?;
                 if grant.is_revealing(reveal) {
                     self.reveal_failed(&grant, reveal, &why).await?;
+                } else if let Some(over) = grant
+                    .reveals
+                    .iter()
+                    .find(|r| r.id == reveal && r.over_at.is_some())
+                {
+                    // It was given up while its Secret was still being made: the job that removes it may
+                    // have run before it was there.
+                    let secret = over.secret_name.clone();
+                    let job = Job::new(JobKind::RemoveSecret { grant: id, secret }, self.now());
+                    self.store.poke(&[job]).await?;
                 }
                 Err(error)
             }

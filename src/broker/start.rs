@@ -1,8 +1,11 @@
-//! What is entered at start: the policy in force.
+//! What is done at start: the policy in force is entered, and what a dead process was revealing ends.
 
 use super::{Broker, Result};
 use crate::domain::entry_kind::EntryKind;
+use crate::domain::grant::GrantState;
+use crate::domain::job::{Job, JobKind};
 use crate::domain::transition::{About, Transition, record};
+use crate::store::GrantFilter;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -34,5 +37,31 @@ impl Broker {
         );
         self.commit(Transition::new(entry)).await?;
         Ok(self.store.set_setting("policy", &digest).await?)
+    }
+
+    /// A reveal lives in the process that runs it. One that was under way when the last process died is
+    /// over now: its Secret goes at once, and the requester can reveal again without waiting for its bound.
+    ///
+    /// The store's lock says that no other process is revealing; several replicas must not call this.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn take_back_reveals(&self) -> Result<()> {
+        let filter = GrantFilter {
+            live: true,
+            limit: 10_000,
+            ..GrantFilter::default()
+        };
+        let now = self.now();
+        let jobs: Vec<Job> = self
+            .store
+            .grants(filter)
+            .await?
+            .iter()
+            .filter(|grant| grant.state == GrantState::Issuing)
+            .filter_map(|grant| Some((grant.id, grant.reveals.last()?.id)))
+            .map(|(grant, reveal)| Job::new(JobKind::AbandonReveal { grant, reveal }, now))
+            .collect();
+        Ok(self.store.poke(&jobs).await?)
     }
 }
