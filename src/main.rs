@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod start;
 
 use breakglass::{config, drill, ledger, verify};
@@ -61,6 +63,9 @@ enum Command {
         #[arg(long)]
         audit_policy: bool,
     },
+    /// List the points at which the process can be made to end itself, one a line.
+    #[cfg(feature = "failpoints")]
+    Failpoints,
     /// Go through a whole emergency against the running broker and its cluster, a line per stage.
     Drill(Box<drill::Options>),
 }
@@ -79,6 +84,8 @@ fn main() -> ExitCode {
             cluster,
             audit_policy,
         } => breakglass::cluster::command::manifests(&file, cluster.as_deref(), audit_policy),
+        #[cfg(feature = "failpoints")]
+        Command::Failpoints => Ok(failpoints::list().join("\n") + "\n"),
         Command::Drill(options) => return drilled(&options),
         Command::Verify { path, key, against } => return verified(&path, &key, &against),
     };

@@ -4,10 +4,11 @@ use breakglass::broker::Broker;
 use breakglass::clock::{Clock, SystemClock};
 use breakglass::cluster::{Cluster, KubeCluster};
 use breakglass::config::{self, Config, Env, ForgeCredentials, Store as StoreConfig};
-use breakglass::forge::{self, github::GitHub};
-use breakglass::identity::{self, OpenIdConnect};
+use breakglass::forge::{self, Forge, github::GitHub};
+use breakglass::identity::{self, Identity, OpenIdConnect};
 use breakglass::ledger::Signer;
-use breakglass::notify::Channels;
+use breakglass::notify::{Channels, Notifier};
+use breakglass::store::Store;
 use breakglass::store::sqlite::SqliteStore;
 use breakglass::web;
 use breakglass::worker;
@@ -64,12 +65,20 @@ async fn run(config: Config) -> Result<(), String> {
             .map_err(|error| format!("clusters.{name}: {error}"))?;
         clusters.insert(name.clone(), Arc::new(connected));
     }
+    let store: Arc<dyn Store> = Arc::new(store);
+    let forge: Arc<dyn Forge> = Arc::new(GitHub::new(forge_settings(&config)?).map_err(words)?);
+    let notifier: Arc<dyn Notifier> = Arc::new(Channels::new(&config)?);
+    let identity: Arc<dyn Identity> =
+        Arc::new(OpenIdConnect::new(identity_settings(&config)?).map_err(words)?);
+    #[cfg(feature = "failpoints")]
+    let (store, clusters, forge, notifier, identity) =
+        crate::failpoints::around(store, clusters, forge, notifier, identity);
     let broker = Arc::new(Broker {
-        store: Arc::new(store),
+        store,
         clock: Arc::clone(&clock),
         clusters,
-        forge: Arc::new(GitHub::new(forge_settings(&config)?).map_err(words)?),
-        notifier: Arc::new(Channels::new(&config)?),
+        forge,
+        notifier,
         poke: Arc::default(),
         changed: tokio::sync::broadcast::Sender::new(1024),
         unwritten_ends: std::sync::Mutex::default(),
@@ -78,7 +87,7 @@ async fn run(config: Config) -> Result<(), String> {
         config: Arc::clone(&config),
     });
     broker.enter_policy().await.map_err(words)?;
-    let identity = Arc::new(OpenIdConnect::new(identity_settings(&config)?).map_err(words)?);
+    broker.take_back_reveals().await.map_err(words)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     worker::start(&broker, &tasks, &stop);
     let app = web::App::new(Arc::clone(&broker), identity);

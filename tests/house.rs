@@ -282,6 +282,48 @@ fn files_stay_small() {
     hold(too_long);
 }
 
+/// A contract's own calls cannot be forgotten (`src/failpoints.rs` would not compile); a whole contract could.
+#[test]
+fn every_outside_contract_has_its_failpoints() {
+    let contract = Regex::new(r"#\[(?:async_trait::)?async_trait\]\s*pub trait (\w+)").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let points = std::fs::read_to_string(root.join("src/failpoints.rs")).unwrap();
+    let start = std::fs::read_to_string(root.join("src/start.rs")).unwrap();
+    let mut found = 0;
+    for source in sources() {
+        for contract in contract.captures_iter(&source.code) {
+            found += 1;
+            let name = &contract[1];
+            assert!(
+                points.contains(&format!(": {name}, \"")),
+                "{name} has no failpoints"
+            );
+            assert!(
+                start.contains(&format!("Arc<dyn {name}>")),
+                "{name} does not pass through them"
+            );
+        }
+    }
+    assert!(found >= 5, "the contracts were not found");
+}
+
+#[test]
+fn a_release_has_no_failpoints() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let features = manifest
+        .split("[features]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    assert!(features.contains("failpoints = ["), "{features}");
+    assert!(!features.contains("default"), "{features}");
+    let main = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs")).unwrap();
+    assert!(main.contains("#[cfg(feature = \"failpoints\")]\nmod failpoints;"));
+}
+
 /// An engine that a case forgets can drift from the others.
 #[test]
 fn every_method_of_the_store_is_in_its_contract_suite() {
