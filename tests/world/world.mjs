@@ -88,7 +88,7 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
   for (const part of ['tap', 'signIn', 'forge', 'mail', 'broker', 'control']) ports[part] = await freePort(keptPorts[part]);
   writeWhole(join(dir, 'ports.json'), JSON.stringify(ports));
   const secrets = kept(join(dir, 'secrets.json'), () => Object.fromEntries(
-    ['client', 'audit', 'tap', 'forgeWebhook', 'control', 'gatewayKey'].map((name) => [name, randomBytes(24).toString('hex')]),
+    ['client', 'audit', 'tap', 'forgeWebhook', 'control', 'gatewayKey', 'inGit'].map((name) => [name, randomBytes(24).toString('hex')]),
   ));
   const url = `http://127.0.0.1:${ports.broker}`;
   const stops = [];
@@ -114,7 +114,9 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
     };
     const signIn = await started('sign-in', startSignIn({ port: ports.signIn, dir: join(dir, 'sign-in'), clients: [client], control: true }));
     const forge = await started('forge', startForge({ port: ports.forge, dir: join(dir, 'forge') }));
-    const shop = await forge.createRepo('shop', filesUnder(join(here, 'shop')));
+    // An old sin, as real repositories have them: the broker reads this file and must never repeat what is in it.
+    const sin = stringify({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'legacy-gateway', namespace: 'payments' }, stringData: { 'api-key': secrets.inGit } });
+    const shop = await forge.createRepo('shop', { ...filesUnder(join(here, 'shop')), 'apps/payments/legacy.yaml': sin });
     // As a shop would: nothing reaches main without the broker's check, pinned to the broker's App.
     await forge.protect('demo', 'shop', 'main', { checks: [{ context: 'breakglass/independent-approval', app_id: forge.appId }] });
     await forge.setWebhook(`${url}${paths.forge}`, secrets.forgeWebhook);
