@@ -6,12 +6,12 @@ use crate::clock::Time;
 use crate::cluster::Probe;
 use crate::domain::deadline::{Deadline, Goal};
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::follow_up::{FollowUp, FollowUpState};
+use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::{EndCause, Grant, GrantRefusal, GrantState};
 use crate::domain::job::JobKind;
 use crate::domain::person::Person;
 use crate::domain::transition::{About, Transition, Write, record};
-use crate::ids::{FollowUpId, GrantId, RevealId};
+use crate::ids::{GrantId, RevealId};
 use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::json;
@@ -281,38 +281,12 @@ impl Broker {
             None => self.config.sla.deadlines,
         };
         let soon = self.config.sla.due_soon_percent;
-        FollowUp {
-            id: FollowUpId::new(),
-            grant: grant.id,
-            request: grant.request,
-            team: grant.team.clone(),
-            cluster: grant.cluster.clone(),
-            profile: grant.profile.clone(),
-            requester: grant.requester.clone(),
-            approvers: grant.approvers.clone(),
-            from: now,
-            deadlines: vec![
-                Deadline::new(Goal::Opened, now, deadlines.opened.delta(), soon),
-                Deadline::new(Goal::Merged, now, deadlines.merged.delta(), soon),
-                Deadline::new(Goal::Converged, now, deadlines.converged.delta(), soon),
-            ],
-            drift: vec![],
-            files: vec![],
-            items: vec![],
-            pull: None,
-            touched: serde_json::Value::Null,
-            captured_through: None,
-            review_owed: None,
-            reviewed: None,
-            waived: None,
-            explanation: None,
-            revert: None,
-            inverse: vec![],
-            remarks: vec![],
-            closed_at: None,
-            state: FollowUpState::Capturing,
-            version: 0,
-        }
+        let deadlines = vec![
+            Deadline::new(Goal::Opened, now, deadlines.opened.delta(), soon),
+            Deadline::new(Goal::Merged, now, deadlines.merged.delta(), soon),
+            Deadline::new(Goal::Converged, now, deadlines.converged.delta(), soon),
+        ];
+        FollowUp::after(grant, now, deadlines)
     }
 
     /// Keeps since when a removal fails; past a minute it is an alarm until it is over.

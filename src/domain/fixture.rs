@@ -3,11 +3,11 @@
 use crate::clock::Time;
 use crate::domain::action::ActionRow;
 use crate::domain::deadline::{Deadline, Goal};
-use crate::domain::follow_up::{FollowUp, FollowUpState, Item, PullRequest};
+use crate::domain::follow_up::{FollowUp, Item, PullRequest};
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::person::Person;
 use crate::domain::request::{Approval, ApprovalProof, Ask, Request};
-use crate::ids::{ApprovalId, FollowUpId, GrantId, ItemId, RequestId};
+use crate::ids::{ApprovalId, GrantId, ItemId, RequestId};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -127,38 +127,12 @@ pub fn grant() -> Grant {
 /// A follow-up of an access that ended at 0, still capturing.
 pub fn follow_up() -> FollowUp {
     let deadline = |goal, hours| Deadline::new(goal, at(0), TimeDelta::hours(hours), 75);
-    FollowUp {
-        id: FollowUpId::new(),
-        grant: GrantId::new(),
-        request: RequestId::new(),
-        team: "payments".to_owned(),
-        cluster: "production".to_owned(),
-        profile: "payments-admin".to_owned(),
-        requester: person("oncall"),
-        approvers: vec![person("first-approver")],
-        from: at(0),
-        deadlines: vec![
-            deadline(Goal::Opened, 1),
-            deadline(Goal::Merged, 24),
-            deadline(Goal::Converged, 72),
-        ],
-        drift: vec![],
-        files: vec![],
-        items: vec![],
-        pull: None,
-        touched: Value::Null,
-        captured_through: None,
-        review_owed: None,
-        reviewed: None,
-        waived: None,
-        explanation: None,
-        revert: None,
-        inverse: vec![],
-        remarks: vec![],
-        closed_at: None,
-        state: FollowUpState::Capturing,
-        version: 0,
-    }
+    let deadlines = vec![
+        deadline(Goal::Opened, 1),
+        deadline(Goal::Merged, 24),
+        deadline(Goal::Converged, 72),
+    ];
+    FollowUp::after(&grant(), at(0), deadlines)
 }
 
 /// An action of that class, ended well.

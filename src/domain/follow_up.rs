@@ -2,6 +2,7 @@
 //! Capturing → `NoDrift` | Owed → Merged → Converged; or Rejected → Reverted; or Waived.
 
 use super::deadline::{Deadline, DeadlineState, Goal};
+use super::grant::Grant;
 use super::person::Person;
 use crate::clock::Time;
 use crate::ids::{FollowUpId, GrantId, ItemId, RequestId};
@@ -222,6 +223,39 @@ pub enum FollowUpRefusal {
 }
 
 impl FollowUp {
+    /// What a grant that ended at `from` owes until it is looked at; its deadlines run from there.
+    #[must_use]
+    pub fn after(grant: &Grant, from: Time, deadlines: Vec<Deadline>) -> Self {
+        Self {
+            id: FollowUpId::new(),
+            grant: grant.id,
+            request: grant.request,
+            team: grant.team.clone(),
+            cluster: grant.cluster.clone(),
+            profile: grant.profile.clone(),
+            requester: grant.requester.clone(),
+            approvers: grant.approvers.clone(),
+            from,
+            deadlines,
+            drift: vec![],
+            files: vec![],
+            items: vec![],
+            pull: None,
+            touched: serde_json::Value::Null,
+            captured_through: None,
+            review_owed: None,
+            reviewed: None,
+            waived: None,
+            explanation: None,
+            revert: None,
+            inverse: vec![],
+            remarks: vec![],
+            closed_at: None,
+            state: FollowUpState::Capturing,
+            version: 0,
+        }
+    }
+
     /// Nothing is owed any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
