@@ -32,7 +32,7 @@ impl Broker {
         if !self.may_end(&grant, person) {
             return Err(BrokerError::NotFound("grant"));
         }
-        let cause = if grant.requester.same_person(person) {
+        let cause = if grant.requester.surely_same_person(person) {
             EndCause::Done { by: person.clone() }
         } else {
             EndCause::Revoked {

@@ -144,11 +144,11 @@ impl Broker {
     /// `person` may end or shorten this access: whoever has it, approved it, or may revoke.
     #[must_use]
     pub fn may_end(&self, grant: &Grant, person: &Person) -> bool {
-        grant.requester.same_person(person)
+        grant.requester.surely_same_person(person)
             || grant
                 .approvers
                 .iter()
-                .any(|approver| approver.same_person(person))
+                .any(|approver| approver.surely_same_person(person))
             || policy::has_role(&self.config, person, Role::Revoker)
     }
 

@@ -118,7 +118,7 @@ impl Broker {
         question.namespaces.dedup();
         if let Some(grant) = extends {
             let grant = self.grant(grant).await?;
-            let same = grant.requester.same_person(person)
+            let same = grant.requester.surely_same_person(person)
                 && grant.cluster == question.cluster
                 && grant.namespaces == question.namespaces
                 && grant.profile == question.profile
@@ -309,7 +309,7 @@ impl Broker {
         let grants = self.store.grants(filter).await?;
         Ok(grants
             .iter()
-            .filter(|grant| grant.requester.same_person(person))
+            .filter(|grant| grant.requester.surely_same_person(person))
             .filter(|grant| grant.namespaces.iter().any(|n| question.namespaces.contains(n)))
             .map(|grant| {
                 let ends = grant

@@ -70,7 +70,7 @@ impl Broker {
                 grant.profile
             ))
         })?;
-        if !grant.requester.same_person(person) {
+        if !grant.requester.surely_same_person(person) {
             return Err(BrokerError::NotFound("grant"));
         }
         match self.as_approved(&grant).await {

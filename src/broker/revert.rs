@@ -29,7 +29,7 @@ impl Broker {
     pub async fn choose_revert(&self, id: FollowUpId, by: &Person) -> Result<()> {
         for _ in 0..3 {
             let follow_up = self.follow_up_of(id).await?;
-            if follow_up.revert.is_some() && !follow_up.is_independent(by) {
+            if follow_up.revert.is_some() && follow_up.is_party(by) {
                 return Ok(());
             }
             match self.commit_choice(follow_up, by).await {

@@ -5,7 +5,7 @@ use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::job::JobKind;
 use crate::domain::person::Person;
-use crate::domain::policy::{Role, has_role};
+use crate::domain::policy::{Role, has_role, is_approver, teams_of};
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::ids::{FindingId, FollowUpId, ItemId, NoticeId};
 use serde_json::json;
@@ -83,9 +83,10 @@ impl Broker {
     /// Somebody says that a manual item is done, and how.
     ///
     /// # Errors
-    /// No such item, no evidence, or closed.
+    /// Not theirs to say, no such item, no evidence, or closed.
     pub async fn item_done(&self, id: FollowUpId, item: ItemId, by: &Person, how: &str) -> Result<()> {
         let follow_up = self.follow_up_of(id).await?;
+        self.must_work_on(&follow_up, by)?;
         let sentence = format!("{} marked a manual item as done: {}", by.name, how.trim());
         let facts = json!({"item": item, "how": how.trim()});
         let now = self.now();
@@ -98,9 +99,10 @@ impl Broker {
     /// Somebody else accepts it.
     ///
     /// # Errors
-    /// No such item, not done, or the same person.
+    /// Not theirs to say, no such item, not done, or the same person.
     pub async fn item_accepted(&self, id: FollowUpId, item: ItemId, by: &Person) -> Result<()> {
         let follow_up = self.follow_up_of(id).await?;
+        self.must_work_on(&follow_up, by)?;
         let sentence = format!("{} accepted a manual item", by.name);
         let now = self.now();
         self.step(
@@ -198,6 +200,31 @@ impl Broker {
             Ok(())
         } else {
             Err(BrokerError::Refused(why.to_owned()))
+        }
+    }
+
+    /// Whether `person` may say that a manual item is done, and accept what somebody else said: the
+    /// parties, the team, whoever approves its profile, compliance. Auditors, operators and revokers
+    /// read it, and a debt must not be closed by its readers.
+    #[must_use]
+    pub fn may_work_on(&self, follow_up: &FollowUp, person: &Person) -> bool {
+        follow_up.is_party(person)
+            || teams_of(&self.config, person).contains(&follow_up.team)
+            || has_role(&self.config, person, Role::Compliance)
+            || self
+                .config
+                .profiles
+                .get(&follow_up.profile)
+                .is_some_and(|profile| is_approver(&self.config, profile, person))
+    }
+
+    fn must_work_on(&self, follow_up: &FollowUp, person: &Person) -> Result<()> {
+        if self.may_work_on(follow_up, person) {
+            Ok(())
+        } else {
+            Err(BrokerError::Refused(
+                "only the team, its approvers and compliance work off manual items".into(),
+            ))
         }
     }
 

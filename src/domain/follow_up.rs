@@ -291,6 +291,17 @@ impl FollowUp {
         !self.requester.same_person(person) && !self.approvers.iter().any(|other| other.same_person(person))
     }
 
+    /// `person` had or approved the access, beyond doubt. Not the opposite of [`Self::is_independent`]:
+    /// who may be one of them is neither.
+    #[must_use]
+    pub fn is_party(&self, person: &Person) -> bool {
+        self.requester.surely_same_person(person)
+            || self
+                .approvers
+                .iter()
+                .any(|approver| approver.surely_same_person(person))
+    }
+
     /// Notes something, once.
     pub fn remark(&mut self, at: Time, text: impl Into<String>) {
         let text = text.into();
@@ -399,7 +410,7 @@ impl FollowUp {
     /// Not Rejected, chosen before, or neither of them.
     pub fn revert_chosen(mut self, by: Person, now: Time) -> Result<Self, FollowUpRefusal> {
         self.expect(&[FollowUpState::Rejected])?;
-        if self.is_independent(&by) {
+        if !self.is_party(&by) {
             return Err(FollowUpRefusal::NotAParty);
         }
         if self.revert.is_some() {
@@ -416,7 +427,7 @@ impl FollowUp {
     /// Not Rejected, no text, or neither of them.
     pub fn explained(mut self, by: Person, text: &str, now: Time) -> Result<Self, FollowUpRefusal> {
         self.expect(&[FollowUpState::Rejected])?;
-        if self.is_independent(&by) {
+        if !self.is_party(&by) {
             return Err(FollowUpRefusal::NotAParty);
         }
         if text.trim().is_empty() {

@@ -233,7 +233,7 @@ impl Grant {
     /// # Errors
     /// Not the requester's, not Ready or Active, or its time is over.
     pub fn begin_reveal(mut self, by: &Person, now: Time) -> Result<(Self, RevealId), GrantRefusal> {
-        if !self.requester.same_person(by) {
+        if !self.requester.surely_same_person(by) {
             return Err(GrantRefusal::NotYours);
         }
         self.expect(&[GrantState::Ready, GrantState::Active])?;
@@ -370,7 +370,7 @@ impl Grant {
             return Err(GrantRefusal::NoReason);
         }
         if let EndCause::Done { by } = &cause
-            && !self.requester.same_person(by)
+            && !self.requester.surely_same_person(by)
         {
             return Err(GrantRefusal::NotYours);
         }
@@ -480,7 +480,7 @@ pub struct Issued {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{at, grant, person, second_account};
+    use super::super::fixture::{at, grant, person, same_mail, second_account};
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -556,6 +556,11 @@ mod tests {
         assert!(
             ready().begin_reveal(&second_account(), at(20)).is_ok(),
             "the same person by another account"
+        );
+        assert_eq!(
+            ready().begin_reveal(&same_mail(), at(20)).unwrap_err(),
+            GrantRefusal::NotYours,
+            "an e-mail address is no proof"
         );
         assert_eq!(
             grant().begin_reveal(&person("oncall"), at(20)).unwrap_err(),

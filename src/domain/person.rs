@@ -31,13 +31,23 @@ impl Person {
     /// that costs another approver, the opposite would let somebody approve their own request.
     #[must_use]
     pub fn same_person(&self, other: &Self) -> bool {
-        let same_claim = folded(&self.person_claim) == folded(&other.person_claim);
-        let same_account = self.issuer == other.issuer && self.subject == other.subject;
         let same_email = match (self.verified_email(), other.verified_email()) {
             (Some(one), Some(two)) => folded(one) == folded(two),
             _ => false,
         };
-        same_claim || same_account || same_email
+        self.surely_same_person(other) || same_email
+    }
+
+    /// Whether both are one human being beyond doubt: the same person claim, or the same account.
+    ///
+    /// What is one's own rests on this: seeing a request, its key, ending an access. An e-mail address
+    /// is no proof there: it may have been somebody else's before, and whoever holds it now would be
+    /// shown the key.
+    #[must_use]
+    pub fn surely_same_person(&self, other: &Self) -> bool {
+        let same_claim = folded(&self.person_claim) == folded(&other.person_claim);
+        let same_account = self.issuer == other.issuer && self.subject == other.subject;
+        same_claim || same_account
     }
 
     /// The e-mail address if the provider says that it belongs to this person.
@@ -104,6 +114,15 @@ mod tests {
     fn one_verified_address_is_one_person_in_any_case() {
         let one = person("E1001", "oncall", "oncall@example.test");
         assert!(one.same_person(&person("E9001", "same-mail", "OnCall@Example.Test")));
+    }
+
+    #[test]
+    fn an_address_makes_nothing_ones_own() {
+        let one = person("E1001", "oncall", "oncall@example.test");
+        let heir = person("E9001", "same-mail", "OnCall@Example.Test");
+        assert!(!one.surely_same_person(&heir) && !heir.surely_same_person(&one));
+        assert!(one.surely_same_person(&person("e1001", "oncall-lead", "lead@example.test")));
+        assert!(one.surely_same_person(&person("E7777", "oncall", "new@example.test")));
     }
 
     #[test]

@@ -353,7 +353,7 @@ impl Request {
     /// Not pending, lapsed, or somebody else's.
     pub fn withdraw(mut self, by: &Person, now: Time) -> Result<Self, RequestRefusal> {
         self.pending(now)?;
-        if !self.ask.requester.same_person(by) {
+        if !self.ask.requester.surely_same_person(by) {
             return Err(RequestRefusal::NotYours);
         }
         self.state = RequestState::Withdrawn { at: now };

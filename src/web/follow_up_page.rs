@@ -223,7 +223,7 @@ fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> Man
             .and(Text::prose(how).sentence())
             .and(".");
     }
-    let open = !follow_up.is_closed();
+    let open = !follow_up.is_closed() && app.broker.may_work_on(follow_up, reader);
     ManualItem {
         id: item.id,
         object: (&item.object).into(),
@@ -233,6 +233,7 @@ fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> Man
         can_link: open && item.accepted.is_none() && item.done.is_none(),
         can_accept: open
             && item.accepted.is_none()
+            && !follow_up.requester.same_person(reader)
             && item
                 .done
                 .as_ref()
@@ -364,8 +365,10 @@ fn can(app: &App, follow_up: &FollowUp, person: &Person) -> FollowUpCan {
     let settled = follow_up.state != FollowUpState::Capturing;
     FollowUpCan {
         waive: compliance && independent && !follow_up.is_closed(),
-        revert: follow_up.state == FollowUpState::Rejected && !independent && follow_up.revert.is_none(),
-        explain: follow_up.state == FollowUpState::Rejected && !independent,
+        revert: follow_up.state == FollowUpState::Rejected
+            && follow_up.is_party(person)
+            && follow_up.revert.is_none(),
+        explain: follow_up.state == FollowUpState::Rejected && follow_up.is_party(person),
         review: (compliance || lead) && independent && follow_up.reviewed.is_none() && settled,
     }
 }

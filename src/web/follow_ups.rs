@@ -42,7 +42,7 @@ async fn seen(app: &App, signed: &Signed, id: &str) -> Result<FollowUp> {
     ) || follow_up
         .approvers
         .iter()
-        .any(|approver| approver.same_person(person));
+        .any(|approver| approver.surely_same_person(person));
     if known {
         Ok(follow_up)
     } else {

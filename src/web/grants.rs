@@ -111,7 +111,7 @@ pub(super) async fn parts(
     let headline = GrantHeadline {
         shell: shell.clone(),
         state: state(app, shell, grant).await?,
-        mine: grant.requester.same_person(&signed.person),
+        mine: grant.requester.surely_same_person(&signed.person),
         who: person_ref(app, &grant.requester),
         scope: Words::default()
             .strong(&grant.profile)
@@ -300,7 +300,7 @@ fn facts(app: &App, grant: &Grant) -> Facts {
 }
 
 fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
-    let mine = grant.requester.same_person(&signed.person);
+    let mine = grant.requester.surely_same_person(&signed.person);
     let open = !matches!(grant.state, GrantState::Ending | GrantState::Ended);
     let may_end = open && app.broker.may_end(grant, &signed.person);
     let left = grant
@@ -350,7 +350,7 @@ fn to(grant: &Grant) -> Response {
 
 async fn done(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
-    if !grant.requester.same_person(&posted.signed.person) {
+    if !grant.requester.surely_same_person(&posted.signed.person) {
         return Err(Error::Forbidden(
             "Only whoever holds this access can say that they are done.".into(),
         ));
@@ -359,8 +359,20 @@ async fn done(State(app): State<App>, Path(id): Path<String>, posted: Posted) ->
     Ok(to(&grant))
 }
 
+/// Somebody who may see a grant and not end it is told so.
+fn must_end(app: &App, grant: &Grant, signed: &Signed) -> Result<()> {
+    if app.broker.may_end(grant, &signed.person) {
+        Ok(())
+    } else {
+        Err(Error::Forbidden(
+            "Only whoever has this access, approved it, or may revoke can end or shorten it.".into(),
+        ))
+    }
+}
+
 async fn end(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
+    must_end(&app, &grant, &posted.signed)?;
     app.broker
         .end_by(grant.id, &posted.signed.person, posted.fields.get("reason"))
         .await?;
@@ -369,6 +381,7 @@ async fn end(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> 
 
 async fn shorten(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result {
     let grant = seen(&app, &posted.signed, &id).await?;
+    must_end(&app, &grant, &posted.signed)?;
     let seconds =
         seconds_of(posted.fields.get("minutes")).ok_or_else(|| Error::Bad("choose what is left".into()))?;
     let ends_at = app.broker.now() + TimeDelta::seconds(i64::from(seconds));

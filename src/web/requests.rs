@@ -107,7 +107,7 @@ async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery)
             "over" => !is_alive(request),
             _ => true,
         };
-        let who = asked.get("who") != "me" || ask.requester.same_person(&signed.person);
+        let who = asked.get("who") != "me" || ask.requester.surely_same_person(&signed.person);
         state
             && who
             && fits("cluster", &ask.cluster)
@@ -237,7 +237,7 @@ async fn request_page(
     let next = (request.state_name() == "pending").then(|| Words::say("approved or denied"));
     let history = history(app, signed, &shell, filter, next).await?;
     let (may, may_not) = in_words(&request.ask.rules);
-    let mine = request.ask.requester.same_person(person);
+    let mine = request.ask.requester.surely_same_person(person);
     let ask = &request.ask;
     Ok(RequestPage {
         id: request.id,
@@ -562,10 +562,10 @@ async fn inbox(State(app): State<App>, signed: Signed) -> Result {
         let said = request
             .approvals()
             .iter()
-            .find(|approval| approval.by.same_person(person));
+            .find(|approval| approval.by.surely_same_person(person));
         let (badge, at) = match (&request.state, said) {
             (_, Some(approval)) => (Badge::new(Look::Done, "approved"), approval.at),
-            (RequestState::Denied { by, at, .. }, None) if by.same_person(person) => {
+            (RequestState::Denied { by, at, .. }, None) if by.surely_same_person(person) => {
                 (Badge::new(Look::Late, "denied"), *at)
             }
             _ => continue,

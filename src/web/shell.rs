@@ -57,7 +57,7 @@ pub fn may_open(config: &Config, person: &Person, place: Place) -> bool {
 #[must_use]
 pub fn may_see(config: &Config, person: &Person, team: &str, profile: &str, requester: &Person) -> bool {
     sees_all(config, person)
-        || requester.same_person(person)
+        || requester.surely_same_person(person)
         || teams_of(config, person).iter().any(|own| own == team)
         || config
             .profiles
@@ -73,7 +73,7 @@ pub fn may_see_request(config: &Config, person: &Person, request: &Request) -> b
         || request
             .approvals()
             .iter()
-            .any(|approval| approval.by.same_person(person))
+            .any(|approval| approval.by.surely_same_person(person))
 }
 
 /// [`may_see`] of a grant.
@@ -83,7 +83,7 @@ pub fn may_see_grant(config: &Config, person: &Person, grant: &Grant) -> bool {
         || grant
             .approvers
             .iter()
-            .any(|approver| approver.same_person(person))
+            .any(|approver| approver.surely_same_person(person))
 }
 
 /// A person as pages show them: the name, and the claim behind it. Never the address.
@@ -118,7 +118,7 @@ pub async fn shell(
     let mut shell = bare(app, title, signed.tz);
     shell.place = place;
     for grant in &live {
-        if grant.requester.same_person(person)
+        if grant.requester.surely_same_person(person)
             && let Some(phase) = phase(&shell, grant)
         {
             shell.livebars.push(LiveBar {

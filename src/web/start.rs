@@ -39,7 +39,7 @@ async fn start(app: &App, signed: &Signed) -> Result {
         ..RequestFilter::default()
     };
     let mut asked = store.requests(filter).await?;
-    asked.retain(|request| request.ask.requester.same_person(person));
+    asked.retain(|request| request.ask.requester.surely_same_person(person));
     let grants = store
         .grants(GrantFilter {
             live: true,
@@ -57,7 +57,7 @@ async fn start(app: &App, signed: &Signed) -> Result {
 
     let mut mine: Vec<Card> = grants
         .iter()
-        .filter(|grant| grant.requester.same_person(person))
+        .filter(|grant| grant.requester.surely_same_person(person))
         .map(|grant| Card {
             href: Href::path(format!("/grants/{}", grant.id)),
             title: format!("{} on {}", grant.profile, grant.cluster).into(),
@@ -70,7 +70,7 @@ async fn start(app: &App, signed: &Signed) -> Result {
 
     let mut owed: Vec<&FollowUp> = follow_ups
         .iter()
-        .filter(|follow_up| follow_up.requester.same_person(person))
+        .filter(|follow_up| follow_up.requester.surely_same_person(person))
         .collect();
     owed.sort_by_key(|follow_up| follow_up.next_deadline().map(|deadline| deadline.due));
     let waiting = shell::waiting(app, person).await?;
