@@ -4,9 +4,9 @@ use super::csrf::Fields;
 use super::error::Result;
 use super::grants::{Parts, parts, seen};
 use super::session::Signed;
-use super::{App, shell};
+use super::{App, session, shell};
 use crate::broker::Changed;
-use crate::domain::grant::GrantState;
+use crate::domain::grant::{Grant, GrantState};
 use crate::ids::GrantId;
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
@@ -71,6 +71,11 @@ async fn tell(
         let rows = app.broker.store.actions(id).await?;
         let now = (grant.version, rows.len(), is_audit_heard(app, &grant.cluster));
         if known != Some(now) {
+            // Who signed out elsewhere, or no longer may see it, is told nothing more: asked of the
+            // store, not of this connection.
+            if !is_reader(app, signed, &grant).await? {
+                return Ok(());
+            }
             known = Some(now);
             let surroundings = shell::bare(app, "", signed.tz);
             let Parts {
@@ -103,6 +108,14 @@ async fn tell(
         }
         wait(&mut changed, id).await;
     }
+}
+
+async fn is_reader(app: &App, signed: &Signed, grant: &Grant) -> Result<bool> {
+    if signed.session.load().await.is_err() {
+        return Ok(false);
+    }
+    let login = session::login(app, &signed.session).await?;
+    Ok(login.is_some_and(|login| shell::may_see_grant(app.config(), &login.person, grant)))
 }
 
 /// Audit events of the cluster arrive: the page says so, and says when they no longer do.

@@ -4,7 +4,7 @@
 //! drops it: so what cannot be read is kept as it came and answered 200, and only what could not be
 //! written is refused.
 
-use super::intake::{Bounds, IntakeError, Purse, Taken, take};
+use super::intake::{Bounds, IntakeError, Purse, Taken, only, take};
 use super::sender::{Stranger, prove};
 use crate::audit::split::split;
 use crate::broker::{Broker, Result as BrokerResult};
@@ -76,12 +76,8 @@ pub async fn receive(
     if let Err(why) = prove(config, &app.authorities, &cluster, &headers, &presented, now) {
         return turn_away(&app, &cluster, client.map(|Extension(client)| client), &why).await;
     }
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    let gzip = headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|value| value.as_bytes() == b"gzip");
+    let length = only(&headers, "content-length").and_then(|value| value.parse().ok());
+    let gzip = only(&headers, "content-encoding").is_some_and(|value| value == "gzip");
     let bounds = Bounds {
         sent: SENT,
         unpacked: UNPACKED,

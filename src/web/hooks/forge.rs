@@ -1,7 +1,7 @@
 //! `POST /hooks/forge`: the forge says that something moved. Only a hint: whoever it wakes reads the
 //! pull request again, so a forged or repeated one costs a look and changes nothing.
 
-use super::intake::{Bounds, Purse, take};
+use super::intake::{Bounds, Purse, only, take};
 use crate::broker::{Broker, Result as BrokerResult};
 use crate::domain::job::{Job, JobKind};
 use crate::domain::transition::About;
@@ -12,7 +12,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,9 +55,7 @@ pub async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = only(&headers, "content-length").and_then(|value| value.parse().ok());
     let bounds = Bounds {
         sent: BODY,
         unpacked: BODY,
@@ -68,7 +66,7 @@ pub async fn receive(
         Ok(Err(error)) => return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response(),
     };
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| only(&headers, name);
     let secrets = [crate::forge::Secret::new(
         app.broker.config.forge.webhook_secret.expose(),
     )];

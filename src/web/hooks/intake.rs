@@ -4,6 +4,7 @@
 use axum::body::Body;
 use flate2::write::GzDecoder;
 use futures::StreamExt;
+use http::HeaderMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,16 @@ pub enum IntakeError {
     /// The sender went away, or was too slow.
     #[error("the body did not come to its end")]
     Cut,
+}
+
+/// The value of a header that was sent once. Of several, two readers could believe different ones (a
+/// proxy the first, we the last), so none counts.
+pub fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
 }
 
 /// The bounds of a body.

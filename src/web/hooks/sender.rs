@@ -1,9 +1,10 @@
 //! Who sends a cluster's audit: its own API servers, by its token, by its certificate, or by both.
 
+use super::intake::only;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::web::authorities::{Authorities, CertificateRefusal, Presented};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -54,9 +55,7 @@ pub fn prove(
 }
 
 fn bearer(headers: &HeaderMap) -> &str {
-    headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
+    only(headers, "authorization")
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map_or("", |(_, token)| token.trim())

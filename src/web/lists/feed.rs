@@ -78,8 +78,10 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
 /// `POST /feed/reviews/{follow_up}`: compliance has looked at an emergency.
 ///
 /// # Errors
-/// Not compliance, not independent, no note, or reviewed before.
+/// Not a reader of the feed, not compliance, not independent, no note, or reviewed before.
 pub async fn review(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response> {
+    // First, so that nobody else learns from the answer whether there is such a follow-up.
+    must_open(&app, &posted.signed, Place::Feed)?;
     let id: FollowUpId = id.parse().map_err(|_| Error::NotFound)?;
     app.broker
         .review(id, &posted.signed.person, posted.fields.get("note"))
@@ -90,8 +92,9 @@ pub async fn review(State(app): State<App>, Path(id): Path<String>, posted: Post
 /// `POST /feed/findings/{finding}/settle`: compliance has looked at a finding.
 ///
 /// # Errors
-/// Not compliance, no note, or settled before.
+/// Not a reader of the feed, not compliance, no note, or settled before.
 pub async fn settle(State(app): State<App>, Path(id): Path<String>, posted: Posted) -> Result<Response> {
+    must_open(&app, &posted.signed, Place::Feed)?;
     let id: FindingId = id.parse().map_err(|_| Error::NotFound)?;
     app.broker
         .settle_finding(id, &posted.signed.person, posted.fields.get("note"))
@@ -102,13 +105,14 @@ pub async fn settle(State(app): State<App>, Path(id): Path<String>, posted: Post
 /// `POST /feed/notices/{notice}/settle?channel=…`: somebody has looked at a notice that was not delivered.
 ///
 /// # Errors
-/// Neither compliance nor operator, no note, or it is settled or has arrived.
+/// Not a reader of the feed, neither compliance nor operator, no note, or it is settled or has arrived.
 pub async fn settle_notice(
     State(app): State<App>,
     Path(id): Path<String>,
     RawQuery(raw): RawQuery,
     posted: Posted,
 ) -> Result<Response> {
+    must_open(&app, &posted.signed, Place::Feed)?;
     let id: NoticeId = id.parse().map_err(|_| Error::NotFound)?;
     let query = Fields::parse(raw.unwrap_or_default().as_bytes());
     app.broker
