@@ -4,6 +4,7 @@
 mod actions;
 pub mod authorities;
 pub mod csrf;
+mod door;
 pub mod error;
 mod files;
 mod follow_up_diff;

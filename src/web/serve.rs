@@ -1,6 +1,7 @@
 //! Listening: TLS by files that are read again when they change, or plain; who is believed about
 //! where a request came from; going away without cutting anybody off.
 
+use super::door::{Door, Gate, PATIENCE};
 use super::tls::{Keys, TlsError};
 use super::{App, router};
 use crate::config::Cidr;
@@ -9,6 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum_server::Handle;
+use axum_server::accept::DefaultAcceptor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +50,10 @@ pub struct Client(pub IpAddr);
 pub async fn serve(app: App, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
     let config = Arc::clone(&app.broker.config);
     let at = config.server.listen.address();
+    let trusted: Arc<[Cidr]> = config.server.trusted_proxies.clone().into();
+    let door = Door::new(Arc::clone(&trusted));
     let guard = Guard {
-        trusted: config.server.trusted_proxies.clone().into(),
+        trusted,
         // Behind a proxy that ends the encryption, nobody else is answered: they would speak in the clear.
         only_proxies: config.server.tls.is_none() && !config.server.trusted_proxies.is_empty(),
     };
@@ -68,19 +74,42 @@ pub async fn serve(app: App, stop: impl Future<Output = ()> + Send + 'static) ->
         let acceptor = keys.acceptor();
         let watch = tokio::spawn(keys.watch());
         tracing::info!(%at, "listening, encrypted");
-        let served = axum_server::bind(at)
-            .acceptor(acceptor)
-            .handle(handle)
-            .serve(service)
-            .await;
+        let gate = Gate {
+            door,
+            inner: acceptor,
+        };
+        let mut listener = axum_server::bind(at).acceptor(gate).handle(handle);
+        hurry(listener.http_builder());
+        let served = listener.serve(service).await;
         watch.abort();
         served
     } else {
         tracing::info!(%at, "listening, plain");
-        axum_server::bind(at).handle(handle).serve(service).await
+        let gate = Gate {
+            door,
+            inner: DefaultAcceptor::new(),
+        };
+        let mut listener = axum_server::bind(at).acceptor(gate).handle(handle);
+        hurry(listener.http_builder());
+        listener.serve(service).await
     };
     stopper.abort();
     served.map_err(|source| ServeError::Listen { at, source })
+}
+
+/// Headers come whole and soon, or the connection ends; a peer that is gone is noticed.
+fn hurry(builder: &mut Builder<TokioExecutor>) {
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PATIENCE)
+        .keep_alive_timeout(PATIENCE)
+        .max_concurrent_streams(64)
+        .max_header_list_size(64 * 1024);
 }
 
 #[derive(Clone)]
