@@ -2,6 +2,7 @@
 
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod log;
 mod start;
 
 use breakglass::{config, drill, ledger, verify};

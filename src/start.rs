@@ -29,6 +29,7 @@ pub fn serve(path: &Path) -> Result<(), String> {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
+        .with_writer(crate::log::Lines)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("BREAKGLASS_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,breakglass=info")),

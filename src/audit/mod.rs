@@ -31,7 +31,7 @@ pub use record::{Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, O
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;
 pub use split::{Split, split};
-pub use words::{Words, visible};
+pub use words::{Words, is_hidden, visible};
 
 #[cfg(test)]
 mod tests;

@@ -328,6 +328,20 @@ fn cut(text: &str, longest: usize) -> String {
     }
 }
 
+/// Whether a reader would not see `c`, or `c` moves others about: controls, line and direction marks,
+/// zero widths, fillers, variation selectors, tags, and what is no character at all (XML cannot hold
+/// U+FFFE and U+FFFF). Every surface asks this one list.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    let code = u32::from(c);
+    c.is_control()
+        || code & 0xFFFE == 0xFFFE
+        || matches!(code,
+            0xAD | 0x34F | 0x61C | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
+            | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFDD0..=0xFDEF | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0
+            | 0xFFF0..=0xFFFB | 0xE0000..=0xE0FFF)
+}
+
 /// Writes out every character that a reader would not see or that moves others about: controls,
 /// line and direction marks, zero widths, tags. An object's name could otherwise hide or reverse
 /// part of a sentence in a notice or a terminal.
@@ -335,15 +349,10 @@ fn cut(text: &str, longest: usize) -> String {
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let hidden = c.is_control()
-            || matches!(u32::from(c),
-                0xAD | 0x34F | 0x61C | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
-                | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0
-                | 0xFFF0..=0xFFFB | 0xE0000..=0xE0FFF);
         match c {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            _ if hidden => {
+            _ if is_hidden(c) => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             _ => out.push(c),

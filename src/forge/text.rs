@@ -3,6 +3,8 @@
 //! Mentions, issue references, closing keywords and links are found by forges in the *rendered* text,
 //! so escaping alone does not stop them: an invisible word joiner (U+2060) breaks them apart.
 
+use crate::audit::is_hidden;
+
 const JOINER: char = '\u{2060}';
 
 /// One line of plain text: control, direction-changing and invisible characters become U+FFFD, line
@@ -25,14 +27,8 @@ fn visible(c: char, keep_breaks: bool) -> char {
     match c {
         '\n' | '\t' if keep_breaks => c,
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        // Bidirectional controls and zero-width characters: text that reads otherwise than it is.
-        '\u{061C}'
-        | '\u{200B}'..='\u{200F}'
-        | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}'
-        | '\u{E0000}'..='\u{E007F}' => '\u{FFFD}',
-        c if c.is_control() => '\u{FFFD}',
+        // Text that reads otherwise than it is.
+        c if is_hidden(c) => '\u{FFFD}',
         c => c,
     }
 }

@@ -1,6 +1,7 @@
 //! E-mail: one multipart message a notice, plain text and HTML saying the same.
 
 use super::contract::DeliveryError;
+use crate::audit::visible;
 use crate::causes::chain;
 use crate::config::{Smtp, SmtpTls};
 use crate::domain::notice::Notice;
@@ -9,6 +10,9 @@ use lettre::message::{Mailbox, MultiPart, header::HeaderName, header::HeaderValu
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use std::time::Duration;
+
+/// The most characters of one text in a mail; the page has all of it.
+const LONGEST: usize = 4_000;
 
 /// Sends by one SMTP server.
 pub struct Mailer {
@@ -92,6 +96,7 @@ impl Mailer {
 
     fn message(&self, notice: &Notice, address: &str, checkpoint: &str) -> Result<Message, DeliveryError> {
         let never = |why: String| DeliveryError::Never(why);
+        let notice = &shown(notice);
         let to: Mailbox = address
             .parse()
             .map_err(|_| never("this is no mail address".to_owned()))?;
@@ -123,9 +128,28 @@ impl Mailer {
     }
 }
 
+/// The notice as a mail shows it: each text one bounded line with every hidden character written out.
+/// A reason with line breaks could otherwise add lines that look like ours.
+fn shown(notice: &Notice) -> Notice {
+    let line = |text: &str| {
+        let mut line: String = text.chars().take(LONGEST).collect();
+        if text.chars().nth(LONGEST).is_some() {
+            line.push('…');
+        }
+        visible(&line)
+    };
+    Notice {
+        title: line(&notice.title),
+        text: line(&notice.text),
+        facts: notice
+            .facts
+            .iter()
+            .map(|(name, value)| (name.clone(), line(value)))
+            .collect(),
+        ..notice.clone()
+    }
+}
+
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect()
+    visible(text).chars().take(200).collect()
 }

@@ -2,6 +2,7 @@
 //! characters that turn the reading order round, or a megabyte. Every page field that is not ours is
 //! a [`Text`], so no template can forget.
 
+use crate::audit::is_hidden;
 use askama::filters::{Escaper, Html, HtmlSafe};
 use std::fmt;
 
@@ -30,7 +31,7 @@ impl Text {
                 '\n' | '\t' if lines => clean.push(c),
                 '\r' if lines => {}
                 '\n' => clean.push('↵'),
-                c if misleads(c) => {
+                c if is_hidden(c) => {
                     use fmt::Write as _;
                     let _ = write!(clean, "⟨U+{:04X}⟩", u32::from(c));
                 }
@@ -85,16 +86,6 @@ impl Text {
     fn is_cut(&self) -> bool {
         self.total > self.shown
     }
-}
-
-/// Characters that show nothing, or change how their neighbours are read: controls, bidirectional
-/// overrides and isolates, zero-width characters, separators and tags. A name holding one could
-/// otherwise look like another name.
-fn misleads(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 impl From<&str> for Text {
@@ -153,7 +144,7 @@ impl Href {
         let address = address.into();
         let ours = address.starts_with('/') && !address.starts_with("//") && !address.starts_with("/\\");
         let theirs = url::Url::parse(&address).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-        let sane = address.len() <= 2_048 && !address.chars().any(|c| c.is_control() || misleads(c));
+        let sane = address.len() <= 2_048 && !address.chars().any(is_hidden);
         (sane && (ours || theirs)).then_some(Self(address))
     }
 
