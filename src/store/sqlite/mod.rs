@@ -56,6 +56,7 @@ impl SqliteStore {
     /// The file cannot be used, another process holds it, or it was made by a newer version.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>, signer: Arc<Signer>) -> Result<Self, StoreError> {
         let lock = lock(path)?;
+        private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -96,6 +97,21 @@ impl SqliteStore {
         store.start_ledger().await?;
         Ok(store)
     }
+}
+
+/// Makes the file before SQLite does, for this account alone: it holds the signed tokens of approvals. The
+/// files that SQLite makes beside it take its mode. A file that is there keeps the mode its operator gave it.
+fn private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(|_| ())
+        .map_err(|error| {
+            StoreError::Refused(format!("the store {} cannot be opened: {error}", path.display()))
+        })
 }
 
 /// Takes the lock beside the file; its text says who holds it.
