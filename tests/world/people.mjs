@@ -25,6 +25,14 @@ export const people = [
   person('operator', 'Operator', 'runs the broker, may revoke', { groups: ['operators', 'revokers'], employee_id: 'E5001' }),
 ];
 
+// People whom only tests need: each holds one role, or shares a team, so that a right shows whose it is. They
+// have no button on the sign-in's page; a form with their id signs them in.
+export const unlisted = [
+  person('colleague', 'Engineer in the same team', 'team payments', { groups: ['payments'], employee_id: 'E1003' }),
+  person('revoker', 'Revoker', 'may end any access', { groups: ['revokers'], employee_id: 'E5002' }),
+  person('runner', 'Operator alone', 'runs the broker', { groups: ['operators'], employee_id: 'E5003' }),
+];
+
 // Accounts that a broker has to refuse, or has to see through.
 export const awkward = [
   person('oncall-lead', 'On-call engineer, second account', 'the same employee, in platform leads', {

@@ -19,7 +19,7 @@ import https from 'node:https';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Provider from 'oidc-provider';
-import { awkward as awkwardPeople, people as allPeople } from './people.mjs';
+import { awkward as awkwardPeople, people as allPeople, unlisted } from './people.mjs';
 import { spoil, tokenFaults, wireFaults } from './signin_faults.mjs';
 import { errorPage, loginPage, logoutPage, signedOutPage, stylesheet } from './signin_page.mjs';
 import { records, writeWhole } from './signin_records.mjs';
@@ -73,7 +73,7 @@ export async function startSignIn({
   const keysFile = join(dir, 'keys.json');
   const kept = keep(keysFile, () => ({ cookies: [randomBytes(32).toString('hex')], signing: [newKey()] }));
   const faults = { token: null, wire: null, only: null, delayMs: 2000 };
-  const known = new Map([...people, ...awkward].map((one) => [one.id, one]));
+  const known = new Map([...people, ...awkward, ...unlisted].map((one) => [one.id, one]));
   const Records = records(join(dir, 'records'));
   const allClients = control ? [...clients, testClient] : clients;
   // Chromium holds the redirects that follow a form's POST to form-action, so the clients are named there.
