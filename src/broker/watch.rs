@@ -1,11 +1,11 @@
 //! The scopes of live grants are watched, so that there is always a "before".
 
 use super::{Broker, Result};
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, changeable};
 use crate::domain::grant::{Grant, GrantState};
-use crate::domain::object::ObjectVersion;
+use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::ids::GrantId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,7 +32,8 @@ impl Watches {
             return Ok(());
         }
         let cluster = Arc::clone(broker.cluster(&grant.cluster)?);
-        let present = cluster.snapshot(&grant.rules, &grant.namespaces).await?;
+        let mut present = cluster.snapshot(&grant.rules, &grant.namespaces).await?;
+        present.extend(gone(broker, grant, &present).await?);
         broker
             .store
             .keep_versions(&grant.cluster, &present, broker.now())
@@ -93,4 +94,48 @@ impl Watches {
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<GrantId, JoinHandle<()>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was there when the scope was last watched and is not any more. Without these, what was deleted while
+/// nobody watched would be the "before" of its next namesake, and making it again would look like no change.
+async fn gone(broker: &Broker, grant: &Grant, present: &[ObjectVersion]) -> Result<Vec<ObjectVersion>> {
+    let there: BTreeSet<_> = present.iter().map(|version| place(&version.key)).collect();
+    let whole = [String::new()];
+    let namespaces = if grant.namespaces.is_empty() {
+        whole.as_slice()
+    } else {
+        grant.namespaces.as_slice()
+    };
+    let now = broker.now().timestamp_millis();
+    let mut gone = vec![];
+    for (group, resources) in changeable(&grant.rules) {
+        for resource in resources {
+            for namespace in namespaces {
+                let all = ObjectKey {
+                    group: group.clone(),
+                    version: String::new(),
+                    resource: resource.clone(),
+                    namespace: namespace.clone(),
+                    name: String::new(),
+                };
+                let known = broker.store.versions_before(&grant.cluster, &all, now).await?;
+                gone.extend(
+                    known
+                        .into_iter()
+                        .filter(|known| !there.contains(&place(&known.key))),
+                );
+            }
+        }
+    }
+    for version in &mut gone {
+        // The next version there can have been.
+        version.resource_version += 1;
+        version.object = None;
+    }
+    Ok(gone)
+}
+
+/// An object is one, whatever version of the API it is read by.
+fn place(key: &ObjectKey) -> (&str, &str, &str, &str) {
+    (&key.group, &key.resource, &key.namespace, &key.name)
 }

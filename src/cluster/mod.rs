@@ -21,4 +21,5 @@ mod server;
 mod watch;
 
 pub use self::kube::KubeCluster;
+pub use self::rules::changeable;
 pub use contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighted, Sighting, Token};

@@ -28,6 +28,7 @@ const live = async (...what) => JSON.parse((await admin('get', ...what, '-o', 'j
 /** The shop as its repository has it, and nothing else in it. */
 async function tidy() {
   await admin('delete', 'horizontalpodautoscalers', '--all');
+  await admin('delete', 'configmaps', 'again', '--ignore-not-found');
   await admin('delete', 'deployments', 'by-create', 'by-apply', 'extra', '--ignore-not-found');
   await admin('apply', '--server-side', '--force-conflicts', '--field-manager=shop-sync', '-f', apps);
 }
@@ -216,4 +217,13 @@ test('rejected: a revert is chosen once, the printed commands bring the cluster 
   assert.deepEqual((await live('configmap', 'payments-config')).data.RETRY_LIMIT, '3');
   assert.equal((await live('deployment', 'settlement-worker')).spec.strategy.type, 'Recreate');
   assert.equal((await admin('get', 'deployment', 'extra', '--ignore-not-found')).stdout, '');
+});
+
+test('an object deleted while nobody watched and made again is a new one', async () => {
+  const made = [['create', 'configmap', 'again', '--from-literal=a=1']];
+  await emergency([made]);
+  await admin('delete', 'configmap', 'again');
+  const { path } = await emergency([made]);
+  assert.equal(await state(path), 'owed');
+  assert.match(words((await engineer.open(path)).text), /again/);
 });
