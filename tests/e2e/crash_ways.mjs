@@ -70,6 +70,10 @@ async function rejected(world, emergency) {
     const page = await (await emergency.person('oncall')).press(`/follow-ups/${emergency.followUp}/explain`, { reason: 'It must stay until the bank answers faster.' });
     return page.status < 400;
   });
+  await emergency.tough('revert chosen', async () => {
+    await emergency.page('oncall', `/follow-ups/${emergency.followUp}`);
+    return (await (await emergency.person('oncall')).press(`/follow-ups/${emergency.followUp}/revert`)).status < 400;
+  });
   await emergency.tough('reverted', async () => (await world.kubectl(['-n', 'payments', 'scale', 'deployment', emergency.target, `--replicas=${emergency.scaleTo - 1}`])).status === 0);
   await emergency.follows('reverted');
 }

@@ -26,6 +26,7 @@ const ways = {
   'follow-up-merged': ['follow-up owed>merged', 'follow-up rejected>merged', 'follow-up merged>merged'],
   'follow-up-converged': ['follow-up merged>converged', 'follow-up owed>converged'],
   'follow-up-rejected': ['follow-up owed>rejected', 'follow-up rejected>rejected'],
+  'revert-chosen': ['follow-up rejected>rejected'],
   'follow-up-reverted': ['follow-up rejected>reverted'],
   'follow-up-waived': ['follow-up *>waived'],
   'manual-item-done': ['follow-up *>='],

@@ -1,8 +1,10 @@
 // Child processes that surely end with the process that started them, also when that one is killed with -9.
 
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, closeSync, readFileSync } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -36,17 +38,35 @@ export function tail(path, lines = 15) {
   }
 }
 
-/** A port of 127.0.0.1 that nobody listens on: `wanted` when it is free, another otherwise. */
+/**
+ * A port that is free and that nobody else was given in the last minute: several worlds start at once, and each binds
+ * its ports only later. `wanted` is taken where it is free. Below the ports that the system gives to connections.
+ */
 export async function freePort(wanted = 0) {
-  const tryPort = (port) => new Promise((resolve, reject) => {
+  const given = join(tmpdir(), 'breakglass-ports');
+  mkdirSync(given, { recursive: true });
+  const isFree = (port) => new Promise((resolve) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => {
-      const { port: got } = server.address();
-      server.close(() => resolve(got));
-    });
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-  return wanted ? tryPort(wanted).catch(() => tryPort(0)) : tryPort(0);
+  const isOurs = (port) => {
+    const file = join(given, String(port));
+    try {
+      if (Date.now() - statSync(file).mtimeMs > 60_000) rmSync(file, { force: true });
+    } catch { /* nobody was given it */ }
+    try {
+      closeSync(openSync(file, 'wx'));
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  if (wanted && await isFree(wanted)) return wanted;
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    if (isOurs(port) && await isFree(port)) return port;
+  }
 }
 
 /**

@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, join, relative } from 'node:path';
 
 const [queue, ...files] = process.argv.slice(2);
 /** What takes longest begins first, so that no lane ends long after the others. */
@@ -43,9 +43,9 @@ function run(file, folder) {
 }
 
 const bad = [];
-for (const file of files.sort((a, b) => rank(a) - rank(b))) {
+for (const file of files.map((path) => relative('.', path)).sort((a, b) => rank(a) - rank(b))) {
   const folder = take(file);
-  const wrong = folder && await run(resolve(file), folder);
+  const wrong = folder && await run(file, folder);
   if (wrong) bad.push(wrong);
 }
 // Once more at the end, where whoever looks for it looks first.
