@@ -72,6 +72,7 @@ pub(super) fn as_role(rules: &Value) -> config::ClusterRole {
 /// By API group, the resources the rules let somebody change. A sub-resource counts as the object it
 /// belongs to: `deployments/scale` changes the Deployment. Secrets are out of the broker's reach, and
 /// Events are no state.
+#[must_use]
 pub fn changeable(rules: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for rule in as_role(rules).rules.iter().filter(|rule| rule.changes()) {
