@@ -110,6 +110,13 @@ async function beside(world, emergency) {
   await emergency.tough('quarantined', async () => (await fetch(`${world.url}${world.broker.auditPath}`, {
     method: 'POST', headers: { authorization: `Bearer ${world.broker.auditToken}`, 'content-type': 'application/json' }, body: `{"kind":"EventList","items":[{"level":${process.pid}}]}`,
   })).ok);
+  await emergency.tough('the installation applied again', async () => {
+    const entries = async () => ((await emergency.page('auditor', '/ledger?kind=manifests-applied')).match(/prints it/g) ?? []).length;
+    const known = await entries();
+    const { stdout: role } = await world.kubectl(['-n', 'breakglass-grants', 'get', 'role', 'breakglass-broker', '-o', 'json']);
+    await world.kubectl(['replace', '-f', '-'], { input: role });
+    return until('its entry', async () => await entries() > known, { ms: 5_000 });
+  });
   await world.mail.setFault('permanent');
   await emergency.filed();
   await emergency.tough('a notice that nobody gets', async () => /Could not tell/.test(await emergency.page('compliance', '/feed')));

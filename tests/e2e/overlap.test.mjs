@@ -51,7 +51,7 @@ async function answer(file) {
   throw new Error(`unclear: ${stderr}`);
 }
 
-const grantsInStore = async () => new Map((await storeFacts(join(world.broker.dir, 'breakglass.db'))).tables.grants.map((row) => [row.id, row.document]));
+const grantsInStore = async () => new Map(((await storeFacts(join(world.broker.dir, 'breakglass.db'))).tables.grants ?? []).map((row) => [row.id, row.document]));
 
 /** One history over up to three grants of the on-call engineer. */
 class History {

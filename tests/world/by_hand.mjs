@@ -7,10 +7,11 @@ import { parse } from 'yaml';
 /** A request by hand, with the key of a kubeconfig; returns { status, text }. */
 export function byHand(key, { method, path, headers = {}, body }) {
   const { clusters: [{ cluster }], users: [{ user }] } = parse(readFileSync(key, 'utf8'));
+  const inline = cluster['certificate-authority-data'];
   return new Promise((resolve, reject) => {
     const sent = send(new URL(path, cluster.server), {
       method,
-      ca: Buffer.from(cluster['certificate-authority-data'], 'base64'),
+      ca: inline ? Buffer.from(inline, 'base64') : readFileSync(cluster['certificate-authority']),
       headers: { Authorization: `Bearer ${user.token}`, ...headers },
     }, (answer) => {
       let text = '';
