@@ -124,6 +124,22 @@
   });
   addEventListener("pageshow", () => { left = -Infinity; all("[aria-busy]").forEach((e) => { e.disabled = false; e.removeAttribute("aria-busy"); }); });
 
+  // Somebody else decides, reviews, merges: the page looks whether its state is another one. Not for ever, since each
+  // look keeps the session.
+  const told = document.querySelector("#request-state, #follow-up-state");
+  const look = async () => {
+    if (performance.now() > 900000) return;
+    try {
+      if (!document.hidden && !leaving() && !dirty()) {
+        const answer = await fetch(location.href, { redirect: "error" });
+        const fresh = answer.ok && parse(await answer.text()).getElementById(told.id);
+        if (fresh && fresh.dataset.state !== told.dataset.state && !leaving() && !dirty()) { location.reload(); return; }
+      }
+    } catch { /* the next look may find it */ }
+    setTimeout(look, 5000);
+  };
+  if (told) setTimeout(look, 5000);
+
   all("form[data-preview]").forEach((form) => {
     let timer, turn = 0;
     const ask = async (whole) => {

@@ -80,6 +80,9 @@ impl Wire {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
+            // A code is redeemed once: on a kept connection that the provider closes just then, nobody knows whether
+            // it was, and somebody has to sign in again. Sign-ins are rare enough for a connection each.
+            .pool_max_idle_per_host(0)
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(10));
         if let Some(pem) = &settings.extra_ca_pem {

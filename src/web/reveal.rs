@@ -20,6 +20,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use chrono::TimeDelta;
 use futures::stream::poll_fn;
 use std::convert::Infallible;
 use std::time::Instant;
@@ -192,7 +193,8 @@ fn tail(shell: Shell, page: Href, shown: Shown) -> RevealTail {
         expires_at,
     } = shown;
     let ends = grant.ends_at.unwrap_or(expires_at);
-    let shorter = (expires_at < ends).then(|| {
+    // A token's whole seconds are no reason to worry anybody.
+    let shorter = (expires_at + TimeDelta::minutes(1) < ends).then(|| {
         Words::say("The API server gave less than the access lasts, which ends ")
             .at(shell.when(ends))
             .and(". Reveal a new key when this one is dead.")
