@@ -4,10 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { auditDelay } from './audit_delay.mjs';
-import { loop } from './loop.mjs';
 import { worldStart } from './world_start.mjs';
 
-const benches = { 'world-start': worldStart, 'audit-delay': auditDelay, loop };
+const benches = { 'world-start': worldStart, 'audit-delay': auditDelay };
 const wanted = process.argv[2];
 if (wanted && !Object.hasOwn(benches, wanted)) {
   console.error(`no bench ${wanted}; there are: ${Object.keys(benches).join(', ')}`);
