@@ -4,6 +4,8 @@
 mod failpoints;
 mod log;
 mod start;
+#[cfg(feature = "failpoints")]
+mod stepped_clock;
 
 use breakglass::{config, drill, ledger, verify};
 use clap::{Parser, Subcommand};

@@ -1,7 +1,11 @@
 //! `breakglass serve`: the one place that names concrete adapters.
 
+#[cfg(feature = "failpoints")]
+use crate::stepped_clock::SteppedClock;
 use breakglass::broker::Broker;
-use breakglass::clock::{Clock, SystemClock};
+use breakglass::clock::Clock;
+#[cfg(not(feature = "failpoints"))]
+use breakglass::clock::SystemClock;
 use breakglass::cluster::{Cluster, KubeCluster};
 use breakglass::config::{self, Config, Env, ForgeCredentials, Store as StoreConfig};
 use breakglass::forge::{self, Forge, github::GitHub};
@@ -48,7 +52,10 @@ pub fn serve(path: &Path) -> Result<(), String> {
 
 async fn run(config: Config) -> Result<(), String> {
     let config = Arc::new(config);
+    #[cfg(not(feature = "failpoints"))]
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    #[cfg(feature = "failpoints")]
+    let clock: Arc<dyn Clock> = SteppedClock::from_env();
     let signer = Arc::new(
         Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose())
             .map_err(|error| format!("ledger.signing_key: {error}"))?,
