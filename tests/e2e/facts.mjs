@@ -67,9 +67,9 @@ async function verified(world, path) {
 /** All of it. `keys`: `[{grant, file}]`, the kubeconfigs that were shown; one whose grant is live is not judged. */
 export async function collect(world, { keys = [] } = {}) {
   const path = join(world.broker.dir, 'breakglass.db');
+  // Before the store: a letter is sent after its notice was committed, so each letter read here has its notice there.
+  const letters = await world.mail.messages();
   const store = await storeFacts(path);
-  const [cluster, credentials, ledger, letters] = await Promise.all([
-    clusterFacts(world), credentialFacts(world, store, keys), verified(world, path), world.mail.messages(),
-  ]);
+  const [cluster, credentials, ledger] = await Promise.all([clusterFacts(world), credentialFacts(world, store, keys), verified(world, path)]);
   return { now: Date.now(), store, cluster, credentials, ledger, letters, forge: forgeFacts(world) };
 }
