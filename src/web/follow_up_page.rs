@@ -3,6 +3,7 @@
 use super::App;
 use super::error::{Result, sentence};
 use super::follow_up_diff::diffs;
+use super::form_link;
 use super::pages::follow_up::{
     FollowUpCan, FollowUpPage, FollowUpState as Shown, ManualItem, ObjectBack, PullRequest as ShownPull,
     WayBack,
@@ -186,19 +187,9 @@ fn ask_for_revert(follow_up: &FollowUp, grant: &Grant) -> Href {
         format!(" Pull request #{} was closed unmerged.", pull.number)
     });
     let reason = format!("Revert what emergency {} changed.{pull}", grant.id.short());
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("team", &grant.team)
-        .append_pair("cluster", &grant.cluster)
-        .append_pair("profile", &grant.profile);
-    for namespace in &grant.namespaces {
-        query.append_pair("namespace", namespace);
-    }
-    query.append_pair("reason", &reason);
-    if let Some(incident) = &grant.incident {
-        query.append_pair("incident", incident);
-    }
-    Href::path(format!("/requests/new?{}", query.finish()))
+    let mut more = vec![("reason", reason.as_str())];
+    more.extend(grant.incident.as_deref().map(|incident| ("incident", incident)));
+    form_link::filled(&super::grants::like(grant), &more)
 }
 
 fn item_of(app: &App, follow_up: &FollowUp, item: &Item, reader: &Person) -> ManualItem {

@@ -2,6 +2,7 @@
 
 use super::csrf::{Fields, Posted};
 use super::error::Result;
+use super::form_link::{self, Like};
 use super::pages::grant::{GrantActions, GrantCan, GrantHeadline, GrantPage, GrantSide, GrantState as Shown};
 use super::pages::{Badge, Choice, Facts, Href, Look, Note, Place, Shell, Text, Words, lasting};
 use super::requests::{minutes_value, seconds_of};
@@ -318,22 +319,14 @@ fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
         _ => vec![],
     };
     let extend = (mine && open).then(|| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("extends", &grant.id.to_string());
-        query
-            .append_pair("team", &grant.team)
-            .append_pair("cluster", &grant.cluster);
-        query.append_pair("profile", &grant.profile);
-        for namespace in &grant.namespaces {
-            query.append_pair("namespace", namespace);
-        }
-        query
-            .append_pair("minutes", &minutes_value(900))
-            .append_pair("reason", &grant.reason);
-        if let Some(incident) = &grant.incident {
-            query.append_pair("incident", incident);
-        }
-        Href::path(format!("/requests/new?{}", query.finish()))
+        let (id, minutes) = (grant.id.to_string(), minutes_value(900));
+        let mut more = vec![
+            ("extends", id.as_str()),
+            ("minutes", &minutes),
+            ("reason", &grant.reason),
+        ];
+        more.extend(grant.incident.as_deref().map(|incident| ("incident", incident)));
+        form_link::filled(&like(grant), &more)
     });
     GrantCan {
         reveal: mine && matches!(grant.state, GrantState::Ready | GrantState::Active),
@@ -341,6 +334,16 @@ fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
         end: may_end && !mine,
         shorten,
         extend,
+    }
+}
+
+/// The access of a grant, to ask for it again.
+pub(super) fn like(grant: &Grant) -> Like<'_> {
+    Like {
+        team: &grant.team,
+        cluster: &grant.cluster,
+        profile: &grant.profile,
+        namespaces: &grant.namespaces,
     }
 }
 

@@ -10,6 +10,7 @@ mod files;
 mod follow_up_diff;
 mod follow_up_page;
 mod follow_ups;
+mod form_link;
 mod grants;
 mod headers;
 mod health;

@@ -1,6 +1,7 @@
 //! Start: what can I do now, what needs me?
 
 use super::error::Result;
+use super::form_link::{self, Like};
 use super::pages::start::StartPage;
 use super::pages::{Badge, Card, Href, Look, Place, Shell, Words};
 use super::session::{Signed, signed, zone_of};
@@ -83,7 +84,7 @@ async fn start(app: &App, signed: &Signed) -> Result {
                 last.ask.cluster,
                 places(&last.ask.namespaces)
             ));
-            (Href::path(form_path(last)), words)
+            (form_like(last), words)
         }),
         mine,
         waiting: waiting
@@ -101,18 +102,16 @@ async fn start(app: &App, signed: &Signed) -> Result {
 }
 
 /// The form, filled as that request was; the reason is asked anew.
-fn form_path(request: &Request) -> String {
+fn form_like(request: &Request) -> Href {
     let ask = &request.ask;
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("team", &ask.team)
-        .append_pair("cluster", &ask.cluster)
-        .append_pair("profile", &ask.profile);
-    for namespace in &ask.namespaces {
-        query.append_pair("namespace", namespace);
-    }
-    query.append_pair("minutes", &super::requests::minutes_value(ask.duration_s));
-    format!("/requests/new?{}", query.finish())
+    let like = Like {
+        team: &ask.team,
+        cluster: &ask.cluster,
+        profile: &ask.profile,
+        namespaces: &ask.namespaces,
+    };
+    let minutes = super::requests::minutes_value(ask.duration_s);
+    form_link::filled(&like, &[("minutes", minutes.as_str())])
 }
 
 /// A request, with enough on it to decide whether to open it.

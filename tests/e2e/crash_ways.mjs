@@ -55,14 +55,19 @@ async function undrifted(_world, emergency, started) {
   await emergency.follows('no-drift');
 }
 
-/** Closed unmerged, explained, opened again, closed again, and the cluster brought back: reverted. */
-async function rejected(world, emergency) {
+/** Up to a change that git is owed. */
+async function owing(emergency) {
   await emergency.filed();
   await emergency.approved();
   await emergency.key();
   await emergency.acted();
   await emergency.done();
   await emergency.follows('owed');
+}
+
+/** Closed unmerged, explained, opened again, closed again, and the cluster brought back: reverted. */
+async function rejected(world, emergency) {
+  await owing(emergency);
   await emergency.atForge('second-approver', 'close');
   await emergency.follows('rejected');
   await emergency.tough('explained', async () => {
@@ -80,12 +85,7 @@ async function rejected(world, emergency) {
 
 /** Let go by compliance; reviewed by compliance before. */
 async function waived(world, emergency) {
-  await emergency.filed();
-  await emergency.approved();
-  await emergency.key();
-  await emergency.acted();
-  await emergency.done();
-  await emergency.follows('owed');
+  await owing(emergency);
   await emergency.tough('reviewed', async () => {
     await emergency.page('compliance', `/follow-ups/${emergency.followUp}`);
     return (await (await emergency.person('compliance')).press(`/follow-ups/${emergency.followUp}/review`, { note: 'The replicas were raised and nothing else.' })).status < 500;

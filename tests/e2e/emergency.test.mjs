@@ -1,33 +1,29 @@
 // One whole emergency through the pages, with what goes wrong on such a night.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Actor, words } from '../world/actor.mjs';
-import { startBroker, breakglass } from '../world/broker.mjs';
+import { breakglass } from '../world/broker.mjs';
 import { until } from '../world/children.mjs';
 import { connect } from '../world/client.mjs';
-import { ended, lent } from './steps.mjs';
+import { ended, lent, staged } from './steps.mjs';
 
 const world = connect();
-const dir = mkdtempSync(join(tmpdir(), 'emergency-'));
+let stage;
+let dir;
 let broker;
 let engineer;
 let approver;
 
 before(async () => {
-  broker = await startBroker({ config: world.broker.config });
-  engineer = await Actor.signedIn(world, 'oncall');
-  approver = await Actor.signedIn(world, 'approver');
+  stage = await staged(world, 'emergency');
+  ({ dir, broker, engineer, approver } = stage);
 });
 after(async () => {
   await world.tap.clear('broker');
-  await broker?.stop();
-  // The next file finds the shop as its repository has it.
-  await world.kubectl(['-n', 'payments', 'scale', 'deployment', 'payments-api', '--replicas=3']);
-  rmSync(dir, { recursive: true, force: true });
+  await stage?.end();
 });
 
 const kubectl = (key, ...args) => world.kubectl(args, { kubeconfig: key, anyStatus: true });

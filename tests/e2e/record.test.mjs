@@ -1,35 +1,20 @@
 // What a session may send to keep its own actions out of the record.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Actor } from '../world/actor.mjs';
-import { startBroker } from '../world/broker.mjs';
 import { byHand } from '../world/by_hand.mjs';
 import { connect } from '../world/client.mjs';
-import { ended, lent } from './steps.mjs';
+import { ended, lent, staged } from './steps.mjs';
 
 const world = connect();
-const dir = mkdtempSync(join(tmpdir(), 'record-'));
-let broker;
-let engineer;
-let approver;
+let stage;
 
-before(async () => {
-  broker = await startBroker({ config: world.broker.config });
-  engineer = await Actor.signedIn(world, 'oncall');
-  approver = await Actor.signedIn(world, 'approver');
-});
-after(async () => {
-  await broker?.stop();
-  await world.kubectl(['-n', 'payments', 'scale', 'deployment', 'payments-api', '--replicas=3']);
-  rmSync(dir, { recursive: true, force: true });
-});
+before(async () => { stage = await staged(world, 'record'); });
+after(() => stage?.end());
 
 test('a patch whose event the API server cannot send hides neither itself nor what stands beside it', async () => {
-  const { grant, key } = await lent({ engineer, approver, dir });
+  const { engineer } = stage;
+  const { grant, key } = await lent(stage);
   const path = '/apis/apps/v1/namespaces/payments/deployments/payments-api';
   const applied = await byHand(key, {
     method: 'PATCH', path: `${path}?fieldManager=by-hand&force=true`, headers: { 'Content-Type': 'application/apply-patch+yaml' },

@@ -3,7 +3,6 @@
 use crate::cluster::manifests::manifests;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::job::JobKind;
-use crate::domain::transition::{About, Transition, Write, record};
 use crate::store::EntryFilter;
 use crate::verify::tests::{fill, honest, now};
 use crate::web::lists::fixture::{Answer, Stage};
@@ -221,19 +220,7 @@ async fn owed(stage: &Stage) -> crate::ids::FollowUpId {
     let mut debt = crate::web::lists::fixture::debt(now());
     debt.grant = grant;
     debt.request = store.grant(grant).await.unwrap().unwrap().request;
-    let id = debt.id;
-    let entry = record(
-        EntryKind::FollowUpOwed,
-        now(),
-        About::follow_up(&debt),
-        "owed",
-        json!({}),
-    );
-    store
-        .commit(Transition::new(entry).write(Write::NewFollowUp(debt)))
-        .await
-        .unwrap();
-    id
+    crate::web::lists::fixture::owe(store, debt).await
 }
 
 #[tokio::test]

@@ -3,9 +3,13 @@
 use crate::broker::Broker;
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, Secret};
+use crate::domain::entry_kind::EntryKind;
+use crate::domain::follow_up::FollowUp;
 use crate::domain::person::Person;
+use crate::domain::transition::{About, Transition, Write, record};
 use crate::forge::{Auth, Settings, github::GitHub};
 use crate::identity::{self, OpenIdConnect};
+use crate::ids::FollowUpId;
 use crate::ledger::Signer;
 use crate::notify::Channels;
 use crate::store::Store;
@@ -15,6 +19,7 @@ use crate::web::session::{Login, cookie_name, keep};
 use crate::web::{App, router};
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, Request, StatusCode, header};
+use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -180,4 +185,21 @@ pub fn debt(from: crate::clock::Time) -> crate::domain::follow_up::FollowUp {
         opened_at: from,
     });
     debt
+}
+
+/// Commits a follow-up that is owed.
+pub async fn owe(store: &dyn Store, debt: FollowUp) -> FollowUpId {
+    let id = debt.id;
+    let entry = record(
+        EntryKind::FollowUpOwed,
+        now(),
+        About::follow_up(&debt),
+        "owed",
+        json!({}),
+    );
+    store
+        .commit(Transition::new(entry).write(Write::NewFollowUp(debt)))
+        .await
+        .unwrap();
+    id
 }

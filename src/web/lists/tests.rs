@@ -3,13 +3,13 @@
 use super::fixture::Stage;
 use crate::broker::verify::judge_bundle;
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::transition::{About, Transition, Write, record};
+use crate::domain::transition::About;
 use crate::ids::GrantId;
 use crate::ledger::{Bundle, Integrity};
 use crate::store::EntryFilter;
 use crate::verify::tests::{fill, honest, now};
 use http::{StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 async fn filled() -> (Stage, GrantId) {
     let stage = Stage::new().await;
@@ -275,18 +275,7 @@ async fn numbers_lead_to_what_they_count() {
             *deadline = passed;
         }
     }
-    let id = debt.id;
-    let entry = record(
-        EntryKind::FollowUpOwed,
-        now(),
-        About::follow_up(&debt),
-        "owed",
-        json!({}),
-    );
-    store
-        .commit(Transition::new(entry).write(Write::NewFollowUp(debt)))
-        .await
-        .unwrap();
+    let id = super::fixture::owe(store, debt).await;
     let engineer = stage.signed_in("second", &["payments-engineers"]).await;
     let page = stage.get("/sla", Some(&engineer)).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text);
