@@ -13,7 +13,7 @@ use breakglass::domain::entry_kind::EntryKind;
 use breakglass::domain::finding::Finding;
 use breakglass::domain::follow_up::FollowUp;
 use breakglass::domain::grant::Grant;
-use breakglass::domain::job::Job;
+use breakglass::domain::job::{Job, Lane};
 use breakglass::domain::notice::{Delivery, Notice};
 use breakglass::domain::object::{ObjectKey, ObjectVersion};
 use breakglass::domain::person::Person;
@@ -103,7 +103,7 @@ macro_rules! pointed {
 
 pointed!(PointedStore: Store, "store" {
     async fn remember(person: &Person, at: Time) -> Answer<(), StoreError>;
-    async fn lease_jobs(now: Time, lease: TimeDelta, limit: u32) -> Answer<Vec<Job>, StoreError>;
+    async fn lease_jobs(lane: Lane, now: Time, lease: TimeDelta, limit: u32) -> Answer<Vec<Job>, StoreError>;
     async fn put_back(job: &Job) -> Answer<(), StoreError>;
     async fn drop_job(id: JobId) -> Answer<(), StoreError>;
     async fn poke(jobs: &[Job]) -> Answer<(), StoreError>;
@@ -129,6 +129,8 @@ pointed!(PointedStore: Store, "store" {
         async fn undeliverable() -> Answer<Vec<Delivery>, StoreError>;
         async fn people() -> Answer<Vec<Person>, StoreError>;
         async fn jobs() -> Answer<Vec<Job>, StoreError>;
+        async fn job(key: &str) -> Answer<Option<Job>, StoreError>;
+        async fn failing_jobs(limit: u32) -> Answer<Vec<Job>, StoreError>;
         async fn entries(filter: EntryFilter) -> Answer<Vec<EntryLine>, StoreError>;
         async fn entry(index: u64) -> Answer<Option<EntryLine>, StoreError>;
         async fn head() -> Answer<Head, StoreError>;

@@ -89,7 +89,7 @@ async fn run(config: Config) -> Result<(), String> {
         notifier,
         poke: Arc::default(),
         changed: tokio::sync::broadcast::Sender::new(1024),
-        unwritten_ends: std::sync::Mutex::default(),
+        unwritten: breakglass::broker::unwritten::Unwritten::default(),
         audit: breakglass::broker::record::AuditState::default(),
         watches: breakglass::broker::watch::Watches::default(),
         config: Arc::clone(&config),

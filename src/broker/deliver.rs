@@ -63,7 +63,11 @@ impl Broker {
                 if over {
                     Ok(Outcome::Done)
                 } else {
-                    Err(BrokerError::Refused(error.to_string()))
+                    Err(BrokerError::Undelivered {
+                        channel: channel.to_owned(),
+                        why: error.to_string(),
+                        after: error.retry_after(),
+                    })
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! Stage 5: the end. Decide, take away, prove the death. Never given up.
 
 use super::request::{done_unless_conflict, skip_conflict};
+use super::unwritten::UnwrittenEnd;
 use super::{Broker, BrokerError, Outcome, Result};
+use crate::causes::chain;
 use crate::clock::Time;
 use crate::cluster::Probe;
 use crate::domain::deadline::{Deadline, Goal};
@@ -15,10 +17,13 @@ use crate::ids::{GrantId, RevealId};
 use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::json;
-use std::sync::PoisonError;
 
 /// Each API server answers from its token cache for that long (kube-apiserver, `cached_token_authenticator`).
 const TOKEN_CACHE: TimeDelta = TimeDelta::seconds(10);
+/// What the entry says when the last binding is gone.
+pub(super) const REFUSED: &str = "Every further request is refused";
+/// What the entry says when nothing is left that a credential could live by.
+pub(super) const REMOVED: &str = "The Secrets and the ServiceAccount are gone";
 /// A removal that fails longer is an alarm.
 const STUCK_AFTER: TimeDelta = TimeDelta::seconds(60);
 
@@ -51,17 +56,15 @@ impl Broker {
 
     /// Begins to take a grant away.
     ///
-    /// Taking access away never waits for the ledger: when the commit fails, the bindings are deleted
-    /// first and the entry is filed when the store writes again.
+    /// Taking access away never waits for the ledger: when the commit fails, everything of it is deleted
+    /// first and the entries are filed when the store writes again.
     ///
     /// # Errors
-    /// Ending already, or a conflict.
+    /// Ending already, or a conflict; where the store cannot be written, what the cluster says.
     pub async fn end(&self, id: GrantId, cause: EndCause) -> Result<()> {
         let grant = self.grant(id).await?;
         let (now, expected) = (self.now(), grant.state);
         let about = About::grant(&grant);
-        let access = self.access(&grant);
-        let cluster = grant.cluster.clone();
         let sentence = format!("The access is being taken away: {}", cause.words());
         let mail = super::notices::mail_of([&grant.requester]);
         let notice = self.notice_people(
@@ -80,41 +83,12 @@ impl Broker {
             .notice(notice)
             .job(JobKind::End { grant: id }, now);
         match self.commit(transition).await {
-            Err(BrokerError::Store(StoreError::Database { doing, source })) => {
-                tracing::error!(grant = %id, doing, error = %source, "the end cannot be written; taking the access away first");
-                self.unwritten_ends
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(id, kept);
-                self.cluster(&cluster)?.remove_bindings(&access).await?;
-                Err(BrokerError::Store(StoreError::Database { doing, source }))
+            Err(BrokerError::Store(error @ StoreError::Database { .. })) => {
+                tracing::error!(grant = %id, error = %chain(&error), "the end cannot be written; the access is taken away all the same");
+                self.take_away_unwritten(id, UnwrittenEnd::new(kept, now)).await
             }
             other => other.map(|_| ()),
         }
-    }
-
-    /// Ends whose commit failed are written as soon as the store writes again.
-    ///
-    /// # Errors
-    /// The store still fails.
-    pub async fn write_down_ends(&self) -> Result<()> {
-        let waiting = self
-            .unwritten_ends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for (id, cause) in waiting {
-            match self.end(id, cause).await {
-                Ok(()) | Err(BrokerError::Refused(_)) => {
-                    self.unwritten_ends
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&id);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// Job: takes the access away and proves it dead. Each step is committed before the next, so that a
@@ -177,10 +151,9 @@ impl Broker {
             }
         }
         let now = self.now();
+        // The API servers may still remember the credential.
         if !words.is_empty() && now < removed_at + TOKEN_CACHE {
-            return Err(BrokerError::Refused(
-                "the API servers may still remember the credential".into(),
-            ));
+            return Ok(Outcome::Again(removed_at + TOKEN_CACHE));
         }
         let proof = if words.is_empty() {
             "no credential was ever issued, and nothing of it exists in the cluster".to_owned()
@@ -205,10 +178,10 @@ impl Broker {
         };
         let sentence = if kind == EntryKind::AccessRefused {
             ending.refused_after = Some(now);
-            "Every further request is refused"
+            REFUSED
         } else {
             ending.removed_at = Some(now);
-            "The Secrets and the ServiceAccount are gone"
+            REMOVED
         };
         ending.failing_since = None;
         ending.error = None;

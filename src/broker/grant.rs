@@ -157,12 +157,7 @@ impl Broker {
     /// # Errors
     /// The store's. A cluster that does not answer is looked at again.
     pub async fn compare_rules(&self) -> Result<()> {
-        let filter = GrantFilter {
-            live: true,
-            limit: 10_000,
-            ..GrantFilter::default()
-        };
-        for grant in self.store.grants(filter).await? {
+        for grant in self.live_grants().await? {
             if grant.state == GrantState::Ending {
                 continue;
             }
@@ -173,28 +168,51 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends every grant whose time is over, and sees that live scopes are watched.
+    /// Ends every grant whose time is over, and goes on with ends that could not be written.
+    ///
+    /// One that cannot be ended now keeps no other one alive: each is tried.
     ///
     /// # Errors
-    /// The store's.
+    /// The store cannot be read, or the first failure.
     pub async fn look_after_grants(&self) -> Result<()> {
-        self.write_down_ends().await?;
+        let live = self.live_grants().await?;
+        self.look_after_unwritten(&live).await?;
+        let mut first = Ok(());
+        for grant in live {
+            if self.unwritten_end(grant.id).is_some() {
+                continue;
+            }
+            if let Some(cause) = grant.overdue(self.now()) {
+                let ended = skip_conflict(self.end(grant.id, cause).await);
+                first = first.and(ended.map(|_| ()));
+            }
+        }
+        first
+    }
+
+    /// Sees that live scopes are watched. Apart from the deadlines: a cluster that hangs must not hold them up.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn look_after_scopes(&self) -> Result<()> {
+        for grant in self.live_grants().await? {
+            let open = matches!(
+                grant.state,
+                GrantState::Ready | GrantState::Issuing | GrantState::Active
+            );
+            if open && let Err(error) = self.watches.ensure(self, &grant).await {
+                tracing::warn!(grant = %grant.id, %error, "the scope is not watched");
+            }
+        }
+        Ok(())
+    }
+
+    async fn live_grants(&self) -> Result<Vec<Grant>> {
         let filter = GrantFilter {
             live: true,
             limit: 10_000,
             ..GrantFilter::default()
         };
-        for grant in self.store.grants(filter).await? {
-            if let Some(cause) = grant.overdue(self.now()) {
-                skip_conflict(self.end(grant.id, cause).await)?;
-            } else if matches!(
-                grant.state,
-                GrantState::Ready | GrantState::Issuing | GrantState::Active
-            ) && let Err(error) = self.watches.ensure(self, &grant).await
-            {
-                tracing::warn!(grant = %grant.id, %error, "the scope is not watched");
-            }
-        }
-        Ok(())
+        Ok(self.store.grants(filter).await?)
     }
 }

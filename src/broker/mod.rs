@@ -27,6 +27,7 @@ pub mod revert;
 pub mod review;
 pub mod session;
 pub mod start;
+pub mod unwritten;
 pub mod verify;
 pub mod watch;
 
@@ -75,6 +76,46 @@ pub enum BrokerError {
     /// The forge.
     #[error(transparent)]
     Forge(#[from] ForgeError),
+    /// A notice did not go out by a channel; it is tried again.
+    #[error("{why}")]
+    Undelivered {
+        /// The channel, as the configuration names it.
+        channel: String,
+        /// Why.
+        why: String,
+        /// How long its receiver asked to wait.
+        after: Option<TimeDelta>,
+    },
+}
+
+/// The longest an outside party's wish to be left alone is heeded: a wrong answer must not park work for days.
+pub const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
+
+impl BrokerError {
+    /// Whom work waits for that failed with this, in words; `None` where it is nobody outside.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        match self {
+            Self::Cluster(
+                ClusterError::Unreachable { cluster, .. } | ClusterError::Refused { cluster, .. },
+            ) => Some(format!("the API server of {cluster}")),
+            Self::Forge(_) => Some("the forge".to_owned()),
+            Self::Undelivered { channel, .. } => Some(channel.clone()),
+            Self::Store(_) => Some("the store".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// How long whoever failed asked to wait, at most [`LONGEST_WAIT`].
+    #[must_use]
+    pub fn retry_after(&self) -> Option<TimeDelta> {
+        let asked = match self {
+            Self::Forge(forge) => TimeDelta::from_std(forge.retry_after()?).unwrap_or(LONGEST_WAIT),
+            Self::Undelivered { after, .. } => (*after)?,
+            _ => return None,
+        };
+        Some(asked.clamp(TimeDelta::seconds(1), LONGEST_WAIT))
+    }
 }
 
 macro_rules! refusals {
@@ -128,8 +169,8 @@ pub struct Broker {
     pub poke: Arc<Notify>,
     /// Wakes live pages and waiting reveals.
     pub changed: broadcast::Sender<Changed>,
-    /// Ends that could not be written yet; the access was taken away all the same.
-    pub unwritten_ends: std::sync::Mutex<BTreeMap<GrantId, crate::domain::grant::EndCause>>,
+    /// What could not be written yet, and since when the store cannot be.
+    pub unwritten: unwritten::Unwritten,
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.
@@ -175,7 +216,9 @@ impl Broker {
             .writes
             .iter()
             .any(|write| matches!(write, Write::NewGrant(_) | Write::Grant { .. }));
-        let committed = self.store.commit(transition).await?;
+        let committed = self.store.commit(transition).await;
+        self.note_store(&committed);
+        let committed = committed?;
         if grants_changed {
             self.forget_accounts();
         }

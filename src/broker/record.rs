@@ -357,11 +357,12 @@ fn names(list: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The key of this event was not shown to anybody when the request came: only the broker had it.
+/// The key of this event was not shown to anybody when the request came: only the broker had it. Where it was shown
+/// since, the API server's own times decide, never ours.
 fn is_own_check(grant: &Grant, action: &Action) -> bool {
-    let received = action.received();
     action.credential.is_some()
-        && grant.reveals.iter().any(|reveal| {
-            reveal.credential_id == action.credential && reveal.shown_at.is_none_or(|shown| received < shown)
-        })
+        && grant
+            .reveals
+            .iter()
+            .any(|reveal| reveal.credential_id == action.credential && reveal.is_own_use(action.received_us))
 }

@@ -16,6 +16,7 @@ use crate::ids::{GrantId, RevealId};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What the requester sees while waiting.
@@ -155,10 +156,12 @@ impl Broker {
         });
         // The API server gives no token for less than ten minutes (TokenRequest); a shorter access is ended by us.
         let seconds = u32::try_from(left.max(600)).unwrap_or(600);
+        let began = Instant::now();
         let token = cluster.issue(&access, &secret, seconds).await?;
         let grant = self.write_down(grant, reveal, &token).await?;
         progress.send(Step::Using).await.map_err(gone)?;
         let uses = cluster.use_once(&access, &token).await?;
+        let used = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
         check_rules(&grant, &uses)?;
         let at_most_s = self.audit_wait_s(&grant);
         let usual_ms = self.audit_delay_ms(&grant.cluster);
@@ -169,6 +172,8 @@ impl Broker {
         let seen = self
             .wait_for_audit(&grant, &token.credential_id, at_most_s, progress)
             .await;
+        // The issuance came after `began`, so our last use was no later than this.
+        let own_until_us = seen.as_ref().ok().map(|issued_us| issued_us.saturating_add(used));
         if let Err(error) = seen {
             if !profile.release_without_audit {
                 return Err(error);
@@ -186,7 +191,7 @@ impl Broker {
             .await?;
         }
         progress.send(Step::Seen).await.map_err(gone)?;
-        let grant = self.shown(id, reveal).await?;
+        let grant = self.shown(id, reveal, own_until_us).await?;
         Ok(Shown {
             kubeconfig: cluster.kubeconfig(&access, &token),
             grant,
@@ -230,7 +235,7 @@ impl Broker {
         credential_id: &str,
         at_most_s: u32,
         progress: &mpsc::Sender<Step>,
-    ) -> Result<()> {
+    ) -> Result<i64> {
         let mut changed = self.changed.subscribe();
         let wait = async {
             loop {
@@ -238,8 +243,8 @@ impl Broker {
                     .store
                     .actions_of_credential(&grant.cluster, credential_id)
                     .await?;
-                if confirmed(&events)? {
-                    return Ok(());
+                if let Some(issued_us) = confirmed(&events)? {
+                    return Ok(issued_us);
                 }
                 let poll = tokio::time::sleep(std::time::Duration::from_millis(500));
                 tokio::select! {
@@ -260,8 +265,11 @@ impl Broker {
         })
     }
 
-    async fn shown(&self, id: GrantId, reveal: RevealId) -> Result<Grant> {
-        let grant = self.grant(id).await?;
+    async fn shown(&self, id: GrantId, reveal: RevealId, own_until_us: Option<i64>) -> Result<Grant> {
+        let mut grant = self.grant(id).await?;
+        if let Some(until_us) = own_until_us {
+            grant = grant.used_by_us(reveal, until_us)?;
+        }
         let now = self.now();
         let about = About::grant(&grant).by(&grant.requester);
         let first = !grant.was_revealed();
@@ -350,17 +358,21 @@ impl Broker {
     }
 }
 
-/// The issuance and at least one use by the grant's own user, each at the promised level.
+/// The issuance and at least one use by the grant's own user, each at the promised level: when the API server
+/// received the issuance, microseconds since 1970.
 ///
 /// # Errors
 /// They came back at a lower level than the audit policy promises.
-fn confirmed(events: &[crate::domain::transition::ActionRow]) -> Result<bool> {
-    let issuance = events.iter().any(|event| event.class == super::record::ISSUANCE);
+fn confirmed(events: &[crate::domain::transition::ActionRow]) -> Result<Option<i64>> {
+    let issuance = events
+        .iter()
+        .find(|event| event.class == super::record::ISSUANCE)
+        .map(|event| event.received_us);
     let Some(used) = events
         .iter()
         .find(|event| event.grant.is_some() && event.class != super::record::ISSUANCE)
     else {
-        return Ok(false);
+        return Ok(None);
     };
     let level = used
         .facts

@@ -86,6 +86,7 @@ async fn request(server: &Server, bound: &Bound<'_>, seconds: u32, audience: Opt
     let path = format!("{}/token", account_path(bound.account));
     let doing = format!("issuing a token for {}", bound.account);
     let answer = server.ask(&doing, Method::POST, &path, Some(&body)).await?;
+    server.expect(&doing, &answer, "TokenRequest")?;
     let token = text(&answer, "/status/token");
     let credential_id = check_binding(token, bound)?;
     let expires = text(&answer, "/status/expirationTimestamp");
@@ -148,6 +149,7 @@ pub(super) async fn probe(server: &Server, probe: &str) -> Result<Probe> {
         .get("kubernetes.io")
         .map(|k| text(k, "/serviceaccount/name"))
         .unwrap_or_default();
+    server.expect(doing, &answer, "TokenReview")?;
     verdict(account, &answer["status"])
 }
 

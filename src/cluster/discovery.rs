@@ -87,6 +87,8 @@ impl Discovery {
             Err(status) if status.code == 404 && !is_missing(&status) => return Ok(None),
             Err(status) => return Err(server.refused(&doing, &status)),
         };
+        // Read as "nothing is served there", a wrong answer would leave a scope unwatched.
+        server.expect(&doing, &list, "APIResourceList")?;
         let resources: Arc<Vec<Resource>> = Arc::new(parse(group, version, &list));
         self.0
             .lock()
@@ -118,6 +120,7 @@ async fn versions(server: &Server, group: &str) -> Result<Vec<String>> {
         Err(status) if status.code == 404 => return Ok(vec![]),
         Err(status) => return Err(server.refused(&doing, &status)),
     };
+    server.expect(&doing, &found, "APIGroup")?;
     let preferred = text(&found, "/preferredVersion/version").to_owned();
     let all = found
         .get("versions")

@@ -3,7 +3,6 @@
 use super::ClusterError;
 use super::server::{Result, Server, segment, text};
 use crate::config;
-use http::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +13,16 @@ pub(super) async fn rules(server: &Server, cluster_role: &str) -> Result<Value> 
         segment(cluster_role)
     );
     let doing = format!("reading ClusterRole {cluster_role}");
-    canonical(cluster_role, &server.ask(&doing, Method::GET, &path, None).await?)
+    // A role that is not there is no role without rules, and neither is an answer about something else.
+    match server.find(&doing, &path).await? {
+        Some(role) => canonical(cluster_role, &role),
+        None => Err(ClusterError::Refused {
+            cluster: server.cluster.clone(),
+            doing,
+            code: 404,
+            why: format!("there is no ClusterRole {cluster_role}"),
+        }),
+    }
 }
 
 /// The same rules in whatever order they were written are the same value.

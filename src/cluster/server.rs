@@ -60,7 +60,8 @@ impl Server {
     /// not know at all is an error: it says nothing about an object.
     pub(super) async fn find(&self, doing: &str, path: &str) -> Result<Option<Value>> {
         match self.send(doing, Method::GET, path, None).await? {
-            Ok(object) => Ok(Some(object)),
+            Ok(object) if is_named(&object, path) => Ok(Some(object)),
+            Ok(_) => Err(self.unreachable(doing, "the answer is not the object that was asked for")),
             Err(status) if is_missing(&status) => Ok(None),
             Err(status) => Err(self.refused(doing, &status)),
         }
@@ -109,7 +110,8 @@ impl Server {
     /// Makes an object. `None` when one of its name exists already.
     pub(super) async fn make(&self, doing: &str, path: &str, object: &Value) -> Result<Option<Value>> {
         match self.send(doing, Method::POST, path, Some(object)).await? {
-            Ok(made) => Ok(Some(made)),
+            Ok(made) if text(&made, "/metadata/name") == text(object, "/metadata/name") => Ok(Some(made)),
+            Ok(_) => Err(self.unreachable(doing, "the answer is not the object that was made")),
             Err(status) if status.code == 409 => Ok(None),
             Err(status) => Err(self.refused(doing, &status)),
         }
@@ -128,8 +130,14 @@ impl Server {
             let mut page = self
                 .ask(doing, Method::GET, query.trim_end_matches('&'), None)
                 .await?;
-            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-                list.items.extend(items);
+            // An answer without a list says nothing: read as an empty one, it would prove that a binding is gone.
+            if !text(&page, "/kind").ends_with("List") {
+                return Err(self.unreachable(doing, "the answer is not a list"));
+            }
+            match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) => list.items.extend(items),
+                Some(Value::Null) => {}
+                _ => return Err(self.unreachable(doing, "the answer is a list without items")),
             }
             text(&page, "/metadata/resourceVersion").clone_into(&mut list.version);
             text(&page, "/metadata/continue").clone_into(&mut token);
@@ -137,6 +145,14 @@ impl Server {
                 return Ok(list);
             }
         }
+    }
+
+    /// `answer` is of that kind, and no page of a proxy on the way.
+    pub(super) fn expect(&self, doing: &str, answer: &Value, kind: &str) -> Result<()> {
+        if text(answer, "/kind") == kind {
+            return Ok(());
+        }
+        Err(self.unreachable(doing, &format!("the answer is no {kind}")))
     }
 
     /// What a failure of the client means.
@@ -163,6 +179,12 @@ impl Server {
             why: why.to_owned(),
         }
     }
+}
+
+/// The object at that path, rather than whatever a proxy on the way makes of a page.
+fn is_named(object: &Value, path: &str) -> bool {
+    let name = text(object, "/metadata/name");
+    !text(object, "/kind").is_empty() && !name.is_empty() && path.rsplit('/').next() == Some(&segment(name))
 }
 
 /// No object of that name, rather than no such path.
@@ -206,6 +228,24 @@ mod tests {
     fn a_name_from_outside_stays_one_part_of_a_path() {
         assert_eq!(segment("../../secrets?x=1#"), "..%2F..%2Fsecrets%3Fx%3D1%23");
         assert_eq!(segment("breakglass-canary-0a"), "breakglass-canary-0a");
+    }
+
+    #[test]
+    fn only_the_object_that_was_asked_for_is_taken() {
+        let path = "/api/v1/namespaces/kube-system";
+        assert!(is_named(
+            &json!({"kind": "Namespace", "metadata": {"name": "kube-system"}}),
+            path
+        ));
+        for other in [
+            json!({}),
+            json!(null),
+            json!("<html>"),
+            json!({"kind": "Namespace", "metadata": {"name": "other"}}),
+            json!({"metadata": {"name": "kube-system"}}),
+        ] {
+            assert!(!is_named(&other, path), "{other}");
+        }
     }
 
     #[test]

@@ -66,8 +66,21 @@ pub struct Reveal {
     pub expires_at: Option<Time>,
     /// When it was shown.
     pub shown_at: Option<Time>,
+    /// Until when the broker itself used the key, by the API server's clock, microseconds since 1970. Held against
+    /// the API server's times alone: a clock of ours that is ahead would take an engineer's doing for our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_until_us: Option<i64>,
     /// When it failed, or its Secret was ordered away.
     pub over_at: Option<Time>,
+}
+
+impl Reveal {
+    /// Whether nobody but the broker had the key when the API server received a request with it, microseconds since
+    /// 1970 by the API server's clock.
+    #[must_use]
+    pub fn is_own_use(&self, received_us: i64) -> bool {
+        self.shown_at.is_none() || self.own_until_us.is_some_and(|until| received_us <= until)
+    }
 }
 
 /// Why a grant ends.
@@ -250,6 +263,7 @@ impl Grant {
             probe_token: None,
             expires_at: None,
             shown_at: None,
+            own_until_us: None,
             over_at: None,
         });
         self.state = GrantState::Issuing;
@@ -267,6 +281,15 @@ impl Grant {
         reveal.token_hash = Some(issued.token_hash);
         reveal.probe_token = Some(issued.probe_token);
         reveal.expires_at = Some(issued.expires_at);
+        Ok(self)
+    }
+
+    /// The broker's own use of the token was over at `until_us`, by the API server's clock.
+    ///
+    /// # Errors
+    /// Not Issuing this reveal.
+    pub fn used_by_us(mut self, reveal: RevealId, until_us: i64) -> Result<Self, GrantRefusal> {
+        self.issuing(reveal)?.own_until_us = Some(until_us);
         Ok(self)
     }
 
@@ -522,6 +545,20 @@ mod tests {
             (Some(at(130)), Some(at(3730)))
         );
         assert!(replaced.is_empty());
+    }
+
+    #[test]
+    fn what_is_the_engineers_is_told_by_the_api_servers_clock_alone() {
+        // Our clock is 1000 s ahead of the API server's, whose times are those of requests.
+        let (issuing, reveal) = ready().begin_reveal(&person("oncall"), at(1000)).unwrap();
+        let issuing = issuing.issued(reveal, issued()).unwrap();
+        assert!(issuing.reveals[0].is_own_use(7_000_000), "nobody else has it");
+        let checked = issuing.clone().used_by_us(reveal, 5_000_000).unwrap();
+        let (active, _) = checked.shown(reveal, at(1005)).unwrap();
+        assert!(active.reveals[0].is_own_use(5_000_000));
+        assert!(!active.reveals[0].is_own_use(5_000_001), "it was shown since");
+        let (unchecked, _) = issuing.shown(reveal, at(1005)).unwrap();
+        assert!(!unchecked.reveals[0].is_own_use(1), "not known: the engineer's");
     }
 
     #[test]

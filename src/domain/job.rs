@@ -88,6 +88,33 @@ impl JobKind {
     }
 }
 
+/// Jobs of one lane share its places. Each outside party that may hang has a lane of its own, so that no mail server
+/// and no forge keeps an access alive by keeping the workers busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What gives and takes access: waits for clusters alone.
+    Access,
+    /// What brings git up to date: waits for the forge.
+    Git,
+    /// What tells people: waits for channels.
+    Notices,
+}
+
+impl Lane {
+    /// Every lane.
+    pub const ALL: [Self; 3] = [Self::Access, Self::Git, Self::Notices];
+
+    /// The first words of the keys of its jobs.
+    #[must_use]
+    pub const fn first_words(self) -> &'static [&'static str] {
+        match self {
+            Self::Access => &["provision", "abandon", "remove-secret", "end", "heed"],
+            Self::Git => &["capture", "follow"],
+            Self::Notices => &["deliver"],
+        }
+    }
+}
+
 /// A job in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -103,6 +130,9 @@ pub struct Job {
     pub failing_since: Option<Time>,
     /// What it failed with last, for people; no secrets.
     pub error: Option<String>,
+    /// Whom it waits for while it fails: "the forge", "the API server of production", a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
 }
 
 impl Job {
@@ -116,7 +146,26 @@ impl Job {
             attempts: 0,
             failing_since: None,
             error: None,
+            waits_for: None,
         }
+    }
+
+    /// The last try failed at `now`; it is tried again after `wait`.
+    pub fn failed(&mut self, why: String, waits_for: Option<String>, wait: chrono::TimeDelta, now: Time) {
+        self.due = now + wait;
+        self.attempts = self.attempts.saturating_add(1);
+        self.failing_since.get_or_insert(now);
+        self.error = Some(why);
+        self.waits_for = waits_for;
+    }
+
+    /// Its part is done for now and it goes on at `due`: nothing fails any more.
+    pub fn goes_on(&mut self, due: Time) {
+        self.due = due;
+        self.attempts = 0;
+        self.failing_since = None;
+        self.error = None;
+        self.waits_for = None;
     }
 
     /// When to try again after `attempts` failures: 1 s doubling to 60 s.
@@ -178,12 +227,52 @@ mod tests {
     }
 
     #[test]
+    fn every_job_is_in_one_lane() {
+        for kind in kinds() {
+            let key = kind.key();
+            let first = key.split(' ').next().unwrap();
+            let lanes = Lane::ALL
+                .iter()
+                .filter(|lane| lane.first_words().contains(&first));
+            assert_eq!(lanes.count(), 1, "{key}");
+        }
+    }
+
+    #[test]
     fn what_is_queued_is_read_back_as_it_was() {
         for kind in kinds() {
             let job = Job::new(kind, Time::UNIX_EPOCH);
             let read: Job = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
             assert_eq!(read, job);
         }
+    }
+
+    #[test]
+    fn since_when_it_fails_stays_until_it_no_longer_does() {
+        let at = |s| Time::UNIX_EPOCH + TimeDelta::seconds(s);
+        let mut job = Job::new(
+            JobKind::End {
+                grant: GrantId::new(),
+            },
+            at(0),
+        );
+        for (n, now) in [(1, at(5)), (2, at(7))] {
+            job.failed(
+                "503".to_owned(),
+                Some("the forge".to_owned()),
+                TimeDelta::seconds(2),
+                now,
+            );
+            assert_eq!(
+                (job.attempts, job.failing_since, job.due),
+                (n, Some(at(5)), now + TimeDelta::seconds(2))
+            );
+        }
+        job.goes_on(at(30));
+        assert_eq!(
+            (job.attempts, job.failing_since, job.error, job.waits_for),
+            (0, None, None, None)
+        );
     }
 
     #[test]

@@ -98,7 +98,13 @@ impl OpenIdConnect {
     }
 
     /// Exchanges the code for the raw ID token.
-    async fn exchange(&self, metadata: &Metadata, flow: &Flow, code: &str) -> Result<String, Refusal> {
+    async fn exchange(
+        &self,
+        metadata: &Metadata,
+        flow: &Flow,
+        code: &str,
+        now: Time,
+    ) -> Result<String, Refusal> {
         let secret = ClientSecret::new(self.settings.client_secret.reveal().to_owned());
         let mut client = CoreClient::from_provider_metadata(metadata.clone(), self.client_id(), Some(secret))
             .set_redirect_uri(self.redirect_url.clone());
@@ -109,10 +115,7 @@ impl OpenIdConnect {
         }) {
             client = client.set_auth_type(AuthType::RequestBody);
         }
-        let unreachable = |why| Refusal::ProviderUnreachable {
-            during: "confirming the sign-in",
-            why,
-        };
+        let unreachable = |why| self.provider.unreachable("confirming the sign-in", why, now);
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|error| unreachable(tame(&error.to_string())))?
@@ -127,6 +130,7 @@ impl OpenIdConnect {
                     unreachable("its answer is not what the standard asks for".to_owned())
                 }
             })?;
+        self.provider.answered();
         // The access token is dropped unused: everything needed is in the signed token.
         answer
             .id_token()
@@ -209,7 +213,7 @@ impl Identity for OpenIdConnect {
             .as_deref()
             .filter(|code| !code.is_empty())
             .ok_or(Refusal::Incomplete)?;
-        let raw = self.exchange(&metadata, flow, code).await?;
+        let raw = self.exchange(&metadata, flow, code, now).await?;
         let verified = self.verify(metadata, &raw, flow, now).await?;
 
         let window_s = flow.purpose.window_s().unwrap_or(SIGN_IN_WINDOW_S);

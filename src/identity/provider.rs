@@ -15,7 +15,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -65,6 +65,9 @@ pub(super) enum WireError {
     /// More than a megabyte.
     #[error("the answer is too large")]
     TooLarge,
+    /// It is out of order, or has too much to do.
+    #[error("it answered {0}")]
+    OutOfOrder(u16),
     /// A request that cannot be made.
     #[error("the request cannot be made")]
     Request,
@@ -109,6 +112,11 @@ impl Wire {
             .execute(request)
             .await
             .map_err(|error| WireError::Http(deepest(&error)))?;
+        let status = answer.status();
+        // No answer of the standard's: its body says nothing about what was asked.
+        if status.is_server_error() || status.as_u16() == 429 {
+            return Err(WireError::OutOfOrder(status.as_u16()));
+        }
         let mut builder = http::Response::builder().status(answer.status());
         for (name, value) in answer.headers() {
             builder = builder.header(name, value);
@@ -176,6 +184,8 @@ pub(super) struct Provider {
     issuer: IssuerUrl,
     pub(super) wire: Wire,
     kept: Mutex<Kept>,
+    /// Since when no request gave anything.
+    failing: std::sync::Mutex<Option<Time>>,
 }
 
 impl Provider {
@@ -191,7 +201,20 @@ impl Provider {
             issuer,
             wire: Wire::new(settings)?,
             kept: Mutex::default(),
+            failing: std::sync::Mutex::default(),
         })
+    }
+
+    /// A request to it gave nothing at `now`, as maybe others before.
+    pub(super) fn unreachable(&self, during: &'static str, why: String, now: Time) -> Refusal {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *failing.get_or_insert(now);
+        Refusal::ProviderUnreachable { during, why, since }
+    }
+
+    /// It gave a usable answer.
+    pub(super) fn answered(&self) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The same, newer than `seen` where there is a newer one: for a token whose key is not among those.
@@ -224,7 +247,7 @@ impl Provider {
         let refusal = if let Some((refusal, _)) = lately {
             refusal.clone()
         } else {
-            match self.fetch().await {
+            match self.fetch(now).await {
                 Ok(metadata) => {
                     let metadata = Arc::new(metadata);
                     kept.metadata = Some((Arc::clone(&metadata), now));
@@ -241,11 +264,8 @@ impl Provider {
         kept.current(now, USABLE).ok_or(refusal)
     }
 
-    async fn fetch(&self) -> Result<Metadata, Refusal> {
-        let unreachable = |why| Refusal::ProviderUnreachable {
-            during: "reading its description",
-            why,
-        };
+    async fn fetch(&self, now: Time) -> Result<Metadata, Refusal> {
+        let unreachable = |why| self.unreachable("reading its description", why, now);
         let metadata = Metadata::discover_async(self.issuer.clone(), &self.wire)
             .await
             .map_err(|error| unreachable(chain(&error)))?;
@@ -262,6 +282,7 @@ impl Provider {
                 None => return Err(unreachable("it names no token endpoint".to_owned())),
             }
         }
+        self.answered();
         Ok(metadata)
     }
 }

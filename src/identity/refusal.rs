@@ -17,6 +17,8 @@ pub enum Refusal {
         during: &'static str,
         /// What happened.
         why: String,
+        /// Since when it has not given any.
+        since: Time,
     },
     /// The provider sent the person back with an error.
     #[error("The sign-in provider ended the sign-in: {0}.")]

@@ -20,10 +20,10 @@ pub async fn resolve(url: &url::Url, allow_private: bool) -> Result<Vec<SocketAd
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port))
         .await
-        .map_err(|error| DeliveryError::Later(format!("{host} cannot be resolved: {error}")))?;
+        .map_err(|error| DeliveryError::later(format!("{host} cannot be resolved: {error}")))?;
     let addresses: Vec<_> = found.collect();
     if addresses.is_empty() {
-        return Err(DeliveryError::Later(format!("{host} has no address")));
+        return Err(DeliveryError::later(format!("{host} has no address")));
     }
     for address in &addresses {
         if !allow_private && !is_public(address.ip()) {

@@ -5,17 +5,43 @@ use super::webhook::WebhookSender;
 use crate::config::Config;
 use crate::domain::notice::Notice;
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use std::collections::BTreeMap;
 
 /// Why a notice did not reach its channel. No secrets and no addresses beyond the channel's own.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DeliveryError {
     /// It may work later; it may also have arrived.
-    #[error("{0}")]
-    Later(String),
+    #[error("{why}")]
+    Later {
+        /// Why.
+        why: String,
+        /// How long the receiver asked to wait.
+        after: Option<TimeDelta>,
+    },
     /// It will not work until somebody changes something.
     #[error("{0}")]
     Never(String),
+}
+
+impl DeliveryError {
+    /// It may work later, and nobody said when.
+    #[must_use]
+    pub fn later(why: impl Into<String>) -> Self {
+        Self::Later {
+            why: why.into(),
+            after: None,
+        }
+    }
+
+    /// How long the receiver asked to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<TimeDelta> {
+        match self {
+            Self::Later { after, .. } => *after,
+            Self::Never(_) => None,
+        }
+    }
 }
 
 /// Sends notices.

@@ -88,9 +88,11 @@ impl Mailer {
         let message = self.message(notice, address, checkpoint)?;
         match self.transport.send(message).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => Err(DeliveryError::Never(one_line(&error.to_string()))),
+            Err(error) if error.status().is_some_and(|code| is_final(code.into())) => {
+                Err(DeliveryError::Never(one_line(&error.to_string())))
+            }
             // lettre's own words say little: the causes behind them name the host that was not reached.
-            Err(error) => Err(DeliveryError::Later(one_line(&chain(&error)))),
+            Err(error) => Err(DeliveryError::later(one_line(&chain(&error)))),
         }
     }
 
@@ -128,6 +130,13 @@ impl Mailer {
     }
 }
 
+/// Whether a reply says that this letter will never be taken: about its mailbox or its content (RFC 5321,
+/// section 4.2.3; RFC 7504). Any other 5xx is the server's own state (a greeting of 554, a login it no longer
+/// takes, a command out of turn): what was to be told in that hour is not thrown away for it.
+fn is_final(code: u16) -> bool {
+    matches!(code, 550..=553 | 555 | 556)
+}
+
 /// The notice as a mail shows it: each text one bounded line with every hidden character written out.
 /// A reason with line breaks could otherwise add lines that look like ours.
 fn shown(notice: &Notice) -> Notice {
@@ -152,4 +161,19 @@ fn shown(notice: &Notice) -> Notice {
 
 fn one_line(text: &str) -> String {
     visible(text).chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_given_up_for_its_own_sake_alone() {
+        for about_the_letter in [550, 551, 552, 553, 555, 556] {
+            assert!(is_final(about_the_letter), "{about_the_letter}");
+        }
+        for about_the_server in [421, 450, 451, 452, 500, 502, 503, 521, 530, 535, 554] {
+            assert!(!is_final(about_the_server), "{about_the_server}");
+        }
+    }
 }

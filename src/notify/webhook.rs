@@ -2,8 +2,11 @@
 
 use super::addresses;
 use super::contract::DeliveryError;
+use crate::causes::chain;
 use crate::config::Webhook as Settings;
 use crate::domain::notice::Notice;
+use chrono::TimeDelta;
+use http::{HeaderMap, header};
 use serde_json::json;
 use standardwebhooks::Webhook;
 use std::time::Duration;
@@ -45,7 +48,7 @@ impl WebhookSender {
     /// # Errors
     /// No 2xx answer.
     pub async fn send(&self, notice: &Notice, checkpoint: &str) -> Result<(), DeliveryError> {
-        let later = |why: String| DeliveryError::Later(why);
+        let later = |why: String| DeliveryError::later(why);
         let addresses = addresses::resolve(&self.url, self.allow_private).await?;
         let body = self.body(notice, checkpoint);
         let id = notice.id.to_string();
@@ -71,11 +74,15 @@ impl WebhookSender {
             .send()
             .await
             // The address may carry a token in its path: it is not repeated.
-            .map_err(|error| later(error.without_url().to_string()))?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(later(format!("the receiver answered {status}"))),
+            .map_err(|error| later(chain(&error.without_url())))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
         }
+        Err(DeliveryError::Later {
+            why: format!("the receiver answered {status}"),
+            after: wait_asked(answer.headers()),
+        })
     }
 
     fn body(&self, notice: &Notice, checkpoint: &str) -> String {
@@ -103,5 +110,36 @@ impl WebhookSender {
             },
         })
         .to_string()
+    }
+}
+
+/// How long the receiver asks to wait (`Retry-After` in seconds, RFC 9110; as a date it is not read).
+fn wait_asked(headers: &HeaderMap) -> Option<TimeDelta> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    TimeDelta::try_seconds(seconds).filter(|wait| *wait >= TimeDelta::zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_read_and_nonsense_is_not() {
+        let asked = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            wait_asked(&headers)
+        };
+        assert_eq!(asked(" 17 "), Some(TimeDelta::seconds(17)));
+        for nonsense in ["-1", "99999999999999999999", "9223372036854775807", "soon", ""] {
+            assert_eq!(asked(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(wait_asked(&HeaderMap::new()), None);
     }
 }

@@ -5,7 +5,7 @@ use crate::domain::entry_kind::EntryKind;
 use crate::domain::finding::Finding;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::Grant;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, Lane};
 use crate::domain::notice::{Delivery, Notice};
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::person::Person;
@@ -211,8 +211,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Remembers who signed in (the entry is committed by the caller; this is a look-up table).
     async fn remember(&self, person: &Person, at: Time) -> Result<(), StoreError>;
 
-    /// Takes up to `limit` due jobs for `lease`: nobody else gets them until it is over.
-    async fn lease_jobs(&self, now: Time, lease: TimeDelta, limit: u32) -> Result<Vec<Job>, StoreError>;
+    /// Takes up to `limit` due jobs of `lane` for `lease`: nobody else gets them until it is over.
+    async fn lease_jobs(
+        &self,
+        lane: Lane,
+        now: Time,
+        lease: TimeDelta,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError>;
     /// Puts a job back to be tried again at its `due`.
     async fn put_back(&self, job: &Job) -> Result<(), StoreError>;
     /// A job whose work was found done already.
@@ -222,6 +228,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn poke(&self, jobs: &[Job]) -> Result<(), StoreError>;
     /// Every waiting job.
     async fn jobs(&self) -> Result<Vec<Job>, StoreError>;
+    /// The waiting job of that key.
+    async fn job(&self, key: &str) -> Result<Option<Job>, StoreError>;
+    /// Jobs whose last try failed, at most `limit`, those that fail longest first.
+    async fn failing_jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError>;
 
     /// Lines of the ledger, newest first.
     async fn entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError>;

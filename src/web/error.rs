@@ -79,6 +79,10 @@ impl From<BrokerError> for Error {
             },
             BrokerError::Cluster(error @ ClusterError::Unsound(_)) => Self::Refused(error.to_string()),
             BrokerError::Cluster(error) => Self::Internal(error.to_string()),
+            BrokerError::Undelivered { channel, why, .. } => Self::Unavailable {
+                what: format!("{channel} does not answer."),
+                detail: why,
+            },
             BrokerError::Forge(error) => Self::Unavailable {
                 what: "The forge does not answer.".to_owned(),
                 detail: crate::causes::chain(&error),
@@ -93,6 +97,7 @@ impl From<StoreError> for Error {
             StoreError::Conflict(what) => {
                 Self::Conflict(format!("{what} was changed by somebody else meanwhile"))
             }
+            error @ StoreError::Database { .. } => Self::store_failed(crate::causes::chain(&error)),
             error => Self::Internal(crate::causes::chain(&error)),
         }
     }
@@ -106,11 +111,23 @@ impl From<askama::Error> for Error {
 
 impl From<tower_sessions::session::Error> for Error {
     fn from(error: tower_sessions::session::Error) -> Self {
-        Self::Internal(format!("the session could not be read or kept: {error}"))
+        match error {
+            tower_sessions::session::Error::Store(tower_sessions::session_store::Error::Backend(why)) => {
+                Self::store_failed(why)
+            }
+            error => Self::Internal(format!("the session could not be read or kept: {error}")),
+        }
     }
 }
 
 impl Error {
+    fn store_failed(detail: String) -> Self {
+        Self::Unavailable {
+            what: "The store of this service cannot be used now, so what you did was not taken.".to_owned(),
+            detail,
+        }
+    }
+
     /// The status it is answered with.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

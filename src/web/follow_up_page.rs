@@ -1,6 +1,5 @@
 //! What the follow-up's page says, from what is stored.
 
-use super::App;
 use super::error::{Result, sentence};
 use super::follow_up_diff::diffs;
 use super::form_link;
@@ -12,9 +11,11 @@ use super::pages::{Badge, DeadlineBar, Href, Look, Note, Shell, Text, Timeline, 
 use super::session::Signed;
 use super::shell::{self, person_ref};
 use super::words::{history, incident};
+use super::{App, waits};
 use crate::domain::deadline::{Deadline, DeadlineState};
 use crate::domain::follow_up::{FollowUp, FollowUpState, Item, PullRequest};
 use crate::domain::grant::Grant;
+use crate::domain::job::JobKind;
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
 use crate::store::EntryFilter;
@@ -71,7 +72,7 @@ pub(super) async fn page_of(
             .iter()
             .map(|deadline| bar(&shell, deadline))
             .collect(),
-        notes: notes(&shell, follow_up),
+        notes: notes(app, &shell, follow_up).await?,
         can: can(app, follow_up, &signed.person),
         error,
         history: with_remarks(told, &shell, follow_up),
@@ -303,8 +304,11 @@ fn used(passed: TimeDelta, whole: TimeDelta) -> u8 {
     u8::try_from(percent).unwrap_or(100)
 }
 
-fn notes(shell: &Shell, follow_up: &FollowUp) -> Vec<Note> {
+async fn notes(app: &App, shell: &Shell, follow_up: &FollowUp) -> Result<Vec<Note>> {
     let mut notes = vec![];
+    if let Some(job) = waits::failing(app, job_of(follow_up)).await? {
+        notes.push(waits::note(shell, &job));
+    }
     if let Some(why) = follow_up
         .review_owed
         .as_ref()
@@ -342,7 +346,17 @@ fn notes(shell: &Shell, follow_up: &FollowUp) -> Vec<Note> {
             Words::say(Text::prose(told.join("; ")).sentence()),
         ));
     }
-    notes
+    Ok(notes)
+}
+
+/// The job that moves it on.
+fn job_of(follow_up: &FollowUp) -> Option<JobKind> {
+    let id = follow_up.id;
+    match follow_up.state {
+        FollowUpState::Capturing => Some(JobKind::Capture { follow_up: id }),
+        _ if follow_up.is_closed() => None,
+        _ => Some(JobKind::Follow { follow_up: id }),
+    }
 }
 
 fn can(app: &App, follow_up: &FollowUp, person: &Person) -> FollowUpCan {

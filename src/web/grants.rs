@@ -9,7 +9,7 @@ use super::requests::{minutes_value, seconds_of};
 use super::session::Signed;
 use super::shell::{self, may_see_grant, person_ref, places};
 use super::words::{history, incident};
-use super::{App, Error, actions, page};
+use super::{App, Error, actions, grant_notes, page};
 use crate::broker::request::minutes;
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::transition::ActionRow;
@@ -125,7 +125,7 @@ pub(super) async fn parts(
         coverage: coverage(app, shell, grant, rows.len()),
         streams: actions::open_streams(shell, rows),
         self_heal: None,
-        notes: notes(shell, grant),
+        notes: grant_notes::notes(app, shell, grant).await?,
     };
     Ok(Parts {
         headline,
@@ -136,6 +136,13 @@ pub(super) async fn parts(
 
 async fn state(app: &App, shell: &Shell, grant: &Grant) -> Result<Shown> {
     let ending = grant.ending.as_ref();
+    // Done and not written down: the page tells what is so, not what is stored.
+    if let Some(end) = app.broker.unwritten_end(grant.id) {
+        return Ok(Shown::Ending {
+            since: shell.when(end.since),
+            stuck: None,
+        });
+    }
     Ok(match grant.state {
         GrantState::Provisioning => Shown::Provisioning,
         GrantState::Ready => Shown::Ready {
@@ -227,48 +234,6 @@ fn coverage(app: &App, shell: &Shell, grant: &Grant, rows: usize) -> (Badge, Wor
     }
 }
 
-fn notes(shell: &Shell, grant: &Grant) -> Vec<Note> {
-    let mut notes = vec![];
-    if let Some(ending) = &grant.ending {
-        if let Some(error) = ending
-            .error
-            .as_ref()
-            .filter(|_| grant.state == GrantState::Ending)
-        {
-            let words = Words::say(Text::prose(super::error::sentence(error)).sentence())
-                .and(" It is tried again until it works.");
-            notes.push(Note::new(Look::Late, "Taking it away fails.", words));
-        }
-        if let Some(proof) = &ending.proof {
-            let words = Words::say(Text::prose(super::error::sentence(proof)).sentence());
-            notes.push(Note::new(Look::Done, "Proved dead.", words));
-        }
-    }
-    if grant.first_change_at.is_none() && grant.state == GrantState::Active {
-        notes.push(Note::new(Look::Info, "Nothing was changed yet.", ""));
-    }
-    if let Some(expires) = grant
-        .reveals
-        .iter()
-        .filter(|r| r.over_at.is_none())
-        .filter_map(|r| r.expires_at)
-        .next_back()
-        && grant.state == GrantState::Active
-        // A token's whole seconds are no reason to worry anybody.
-        && grant.ends_at.is_some_and(|ends| expires + TimeDelta::minutes(1) < ends)
-    {
-        let words = Words::say("The API server gave this key until ")
-            .at(shell.when(expires))
-            .and("; reveal a new one then.");
-        notes.push(Note::new(
-            Look::Wait,
-            "The key dies before the access does.",
-            words,
-        ));
-    }
-    notes
-}
-
 fn facts(app: &App, grant: &Grant) -> Facts {
     let mut approvers = Words::default();
     for (n, approver) in grant.approvers.iter().enumerate() {
@@ -302,7 +267,8 @@ fn facts(app: &App, grant: &Grant) -> Facts {
 
 fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
     let mine = grant.requester.surely_same_person(&signed.person);
-    let open = !matches!(grant.state, GrantState::Ending | GrantState::Ended);
+    let open = !matches!(grant.state, GrantState::Ending | GrantState::Ended)
+        && app.broker.unwritten_end(grant.id).is_none();
     let may_end = open && app.broker.may_end(grant, &signed.person);
     let left = grant
         .ends_at
@@ -329,7 +295,7 @@ fn can(app: &App, signed: &Signed, shell: &Shell, grant: &Grant) -> GrantCan {
         form_link::filled(&like(grant), &more)
     });
     GrantCan {
-        reveal: mine && matches!(grant.state, GrantState::Ready | GrantState::Active),
+        reveal: mine && open && matches!(grant.state, GrantState::Ready | GrantState::Active),
         done: mine && open,
         end: may_end && !mine,
         shorten,

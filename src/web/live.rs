@@ -4,7 +4,7 @@ use super::csrf::Fields;
 use super::error::Result;
 use super::grants::{Parts, parts, seen};
 use super::session::Signed;
-use super::{App, session, shell};
+use super::{App, session, shell, waits};
 use crate::broker::Changed;
 use crate::domain::grant::{Grant, GrantState};
 use crate::ids::GrantId;
@@ -69,8 +69,15 @@ async fn tell(
     loop {
         let grant = app.broker.grant(id).await?;
         let rows = app.broker.store.actions(id).await?;
-        let now = (grant.version, rows.len(), is_audit_heard(app, &grant.cluster));
-        if known != Some(now) {
+        let waits = waits::failing(app, waits::job_of(&grant)).await?;
+        let now = (
+            grant.version,
+            rows.len(),
+            is_audit_heard(app, &grant.cluster),
+            waits.map(|job| (job.failing_since, job.attempts)),
+            app.broker.unwritten_end(id),
+        );
+        if known.as_ref() != Some(&now) {
             // Who signed out elsewhere, or no longer may see it, is told nothing more: asked of the
             // store, not of this connection.
             if !is_reader(app, signed, &grant).await? {

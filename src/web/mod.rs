@@ -11,6 +11,7 @@ mod follow_up_diff;
 mod follow_up_page;
 mod follow_ups;
 mod form_link;
+mod grant_notes;
 mod grants;
 mod headers;
 mod health;
@@ -31,6 +32,7 @@ mod start;
 mod state;
 pub mod tls;
 mod trace;
+mod waits;
 mod words;
 mod zone;
 

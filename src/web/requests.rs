@@ -13,7 +13,7 @@ use super::shell::{self, MANY, may_see_request, person_ref, places};
 use super::sign_in::{Action, step_up};
 use super::start::request_card;
 use super::words::{grant_badge, history, in_words, incident, request_badge, rule_lines};
-use super::{App, Error, page};
+use super::{App, Error, page, waits};
 use crate::broker::BrokerError;
 use crate::broker::request::minutes;
 use crate::domain::grant::Grant;
@@ -261,6 +261,10 @@ async fn request_page(
         hash: request.hash().into(),
         policy: policy(app, &request),
         overlaps: overlaps(app, &request).await?,
+        notes: match request.state_name() {
+            "pending" => waits::of_request(app, &shell, request.id).await?,
+            _ => vec![],
+        },
         decision: decision(app, &shell, &request, signed, typed, error),
         can_withdraw: mine && request.state_name() == "pending",
         history,

@@ -133,7 +133,8 @@ pub async fn login(app: &App, session: &Session) -> Result<Option<Login>> {
         session.flush().await?;
         return Ok(None);
     }
-    if now - login.seen >= TOUCH {
+    // A page must not fail because its session could not be kept from idling out.
+    if now - login.seen >= TOUCH && app.broker.is_store_written().await {
         login.seen = now;
         session.insert(LOGIN, &login).await?;
     }

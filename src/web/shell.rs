@@ -1,9 +1,9 @@
 //! What stands around every page, and who may see what.
 
-use super::App;
 use super::error::Result;
 use super::pages::{Alarm, Href, LiveBar, LivePhase, PersonRef, Place, Shell, Text, Words};
 use super::session::{Signed, display};
+use super::{App, waits};
 use crate::config::Config;
 use crate::domain::grant::{Grant, GrantState};
 use crate::domain::person::Person;
@@ -181,15 +181,18 @@ pub async fn waiting(app: &App, person: &Person) -> Result<Vec<Request>> {
 /// What stands around a page of nobody.
 #[must_use]
 pub fn bare(app: &App, title: impl Into<Text>, tz: Tz) -> Shell {
-    Shell {
+    let mut shell = Shell {
         title: title.into(),
         place: None,
         person: None,
         livebars: vec![],
         alarms: vec![],
+        notes: vec![],
         now: app.broker.now(),
         tz,
-    }
+    };
+    shell.notes.extend(waits::of_store(app, &shell));
+    shell
 }
 
 /// Namespaces as one phrase.
@@ -221,6 +224,7 @@ pub fn for_test() -> Shell {
         person: None,
         livebars: vec![],
         alarms: vec![],
+        notes: vec![],
         now: crate::clock::Time::UNIX_EPOCH,
         tz: Tz::UTC,
     }

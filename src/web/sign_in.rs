@@ -13,7 +13,7 @@ use super::pages::{Href, Text};
 use super::serve::Client;
 use super::session::{self, Login, Signed, own_path, sign_in_path, zone_of};
 use super::trace::RequestId;
-use super::{App, Error, page, shell};
+use super::{App, Error, page, shell, waits};
 use crate::broker::approve::Approving;
 use crate::domain::request::ApprovalProof;
 use crate::identity::{Asking, CallbackParams, Flow, Purpose, Refusal, SignedIn};
@@ -127,6 +127,7 @@ async fn start(
     let surplus = flows.len().saturating_sub(MOST_FLOWS);
     flows.drain(..surplus);
     session.insert(FLOWS, &flows).await?;
+    session.save().await?;
     Ok(Ok(begun.authorize_url))
 }
 
@@ -156,10 +157,7 @@ pub async fn step_up(
     };
     let to = start(app, &signed.session, asking, Some(action))
         .await?
-        .map_err(|refusal| Error::Unavailable {
-            what: refusal.to_string(),
-            detail: refusal.kind().to_owned(),
-        })?;
+        .map_err(|refusal| waits::of_provider(&refusal, signed.tz))?;
     let to = Href::new(to.as_str())
         .ok_or_else(|| Error::Internal("the provider's address is no address".into()))?;
     let shell = shell::shell(app, signed, "Sign in again", None).await?;
@@ -309,6 +307,10 @@ fn refused(app: &App, headers: &HeaderMap, id: &RequestId, to: &str, refusal: &R
         Refusal::NotFresh { .. } | Refusal::NoAuthTime => SignInRefusal::NotFresh,
         Refusal::OtherAccount => SignInRefusal::OtherPerson,
         Refusal::StateMismatch | Refusal::TookTooLong | Refusal::Incomplete => SignInRefusal::Stale,
+        Refusal::ProviderUnreachable { since, .. } => SignInRefusal::Unreachable {
+            words: Text::prose(refusal.to_string()),
+            since: shell::bare(app, "", zone_of(headers)).when(*since),
+        },
         other => SignInRefusal::Provider(Text::prose(other.to_string())),
     };
     refusal_page(app, headers, id, to, why, status)

@@ -2,36 +2,55 @@
 
 use crate::broker::{Broker, BrokerError, Outcome, Result};
 use crate::causes::chain;
-use crate::domain::job::{Job, JobKind};
+use crate::domain::job::{Job, JobKind, Lane};
+use crate::ids::JobId;
 use chrono::TimeDelta;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than any job takes; a broker that died leaves its jobs to the next one after this.
 const LEASE: TimeDelta = TimeDelta::seconds(90);
-/// How many jobs run at once.
+/// How many jobs of one lane run at once.
 const AT_ONCE: usize = 16;
 
-/// Works off jobs until `stop` is cancelled; what runs then is finished or found again.
-pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
+/// Works off the jobs of `lane` until `stop` is cancelled; what runs then is finished or found again.
+pub async fn run(broker: Arc<Broker>, lane: Lane, stop: CancellationToken) {
     let mut running = JoinSet::new();
+    // A lease is held against the wall clock. When that jumps ahead, a job is due again that still runs here, and a
+    // letter under way would be sent a second time.
+    let under_way = Arc::new(Mutex::new(HashSet::new()));
     loop {
         while running.try_join_next().is_some() {}
         let room = AT_ONCE.saturating_sub(running.len());
-        match broker
+        let leased = broker
             .store
-            .lease_jobs(broker.now(), LEASE, u32::try_from(room).unwrap_or(0))
-            .await
-        {
+            .lease_jobs(lane, broker.now(), LEASE, u32::try_from(room).unwrap_or(0))
+            .await;
+        match leased {
             Ok(jobs) => {
                 for job in jobs {
+                    let id = job.id;
+                    if !locked(&under_way).insert(id) {
+                        tracing::warn!(key = job.kind.key(), "the lease of a job ran out while it runs");
+                        continue;
+                    }
                     let broker = Arc::clone(&broker);
-                    running.spawn(async move { work(&broker, job).await });
+                    let place = Place(id, Arc::clone(&under_way));
+                    running.spawn(async move {
+                        work(&broker, job).await;
+                        drop(place);
+                    });
                 }
             }
-            Err(error) => tracing::error!(error = %chain(&error), "jobs cannot be read"),
+            failed @ Err(_) => {
+                broker.note_store(&failed);
+                if let Err(error) = failed {
+                    tracing::error!(error = %chain(&error), "jobs cannot be read");
+                }
+            }
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -47,6 +66,19 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     .await;
 }
 
+/// A job that runs here; its place is given back however it ends.
+struct Place(JobId, Arc<Mutex<HashSet<JobId>>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.1).remove(&self.0);
+    }
+}
+
+fn locked(ids: &Mutex<HashSet<JobId>>) -> MutexGuard<'_, HashSet<JobId>> {
+    ids.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn work(broker: &Broker, mut job: Job) {
     let bound = Duration::from_secs(80);
     let result = match tokio::time::timeout(bound, perform(broker, &job)).await {
@@ -57,10 +89,7 @@ async fn work(broker: &Broker, mut job: Job) {
     let kept = match result {
         Ok(Outcome::Done) => broker.store.drop_job(job.id).await,
         Ok(Outcome::Again(due)) => {
-            job.due = due;
-            job.attempts = 0;
-            job.failing_since = None;
-            job.error = None;
+            job.goes_on(due);
             broker.store.put_back(&job).await
         }
         Err(error) => {
@@ -72,11 +101,8 @@ async fn work(broker: &Broker, mut job: Job) {
                 why,
                 "a job failed; it is tried again"
             );
-            let wait = retry_after(&error).unwrap_or_else(|| Job::back_off(job.attempts));
-            job.due = now + wait;
-            job.attempts += 1;
-            job.failing_since.get_or_insert(now);
-            job.error = Some(why);
+            let wait = error.retry_after().unwrap_or_else(|| Job::back_off(job.attempts));
+            job.failed(why, error.waits_for(), wait, now);
             broker.store.put_back(&job).await
         }
     };
@@ -96,14 +122,5 @@ async fn perform(broker: &Broker, job: &Job) -> Result<Outcome> {
         JobKind::Capture { follow_up } => broker.capture(*follow_up).await,
         JobKind::Follow { follow_up } => broker.follow(*follow_up).await,
         JobKind::Deliver { notice, channel } => broker.deliver(*notice, channel, job.attempts).await,
-    }
-}
-
-fn retry_after(error: &BrokerError) -> Option<TimeDelta> {
-    match error {
-        BrokerError::Forge(forge) => forge
-            .retry_after()
-            .and_then(|wait| TimeDelta::from_std(wait).ok()),
-        _ => None,
     }
 }

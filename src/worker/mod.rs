@@ -4,6 +4,7 @@
 pub mod jobs;
 
 use crate::broker::{Broker, Result};
+use crate::domain::job::Lane;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     });
     spawn(broker, tasks, stop, "grants", every(1), |b| async move {
         b.look_after_grants().await
+    });
+    spawn(broker, tasks, stop, "scopes", every(1), |b| async move {
+        b.look_after_scopes().await
     });
     spawn(broker, tasks, stop, "canaries", every(1), |b| async move {
         b.send_canaries().await
@@ -47,7 +51,9 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "ledger check", every(600), |b| async move {
         b.check_ledger().await
     });
-    tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
+    for lane in Lane::ALL {
+        tasks.spawn(jobs::run(Arc::clone(broker), lane, stop.clone()));
+    }
 }
 
 /// Runs `work` every `period`, and at once when something is poked.

@@ -1,6 +1,6 @@
 //! The outbox: leased, never lost, never twice at once.
 
-use crate::domain::job::{Job, JobKind};
+use crate::domain::job::{Job, JobKind, Lane};
 use crate::domain::notice::Delivery;
 use crate::domain::transition::{Transition, Write};
 use crate::fixture::at;
@@ -28,7 +28,11 @@ pub async fn a_job_is_leased_once<E: Engine>() {
     let jobs: Vec<_> = (0..20).map(|_| end()).collect();
     store.poke(&jobs).await.unwrap();
     assert!(
-        store.lease_jobs(at(9), LEASE, 100).await.unwrap().is_empty(),
+        store
+            .lease_jobs(Lane::Access, at(9), LEASE, 100)
+            .await
+            .unwrap()
+            .is_empty(),
         "not due yet"
     );
     let workers: Vec<_> = (0..4)
@@ -37,7 +41,7 @@ pub async fn a_job_is_leased_once<E: Engine>() {
             tokio::spawn(async move {
                 let mut mine = vec![];
                 loop {
-                    let jobs = store.lease_jobs(at(10), LEASE, 3).await.unwrap();
+                    let jobs = store.lease_jobs(Lane::Access, at(10), LEASE, 3).await.unwrap();
                     if jobs.is_empty() {
                         return mine;
                     }
@@ -65,10 +69,27 @@ pub async fn a_job_is_leased_once<E: Engine>() {
 pub async fn a_lease_that_is_over_is_taken_by_the_next<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     store.poke(&[end()]).await.unwrap();
-    assert_eq!(store.lease_jobs(at(10), LEASE, 9).await.unwrap().len(), 1);
-    assert!(store.lease_jobs(at(99), LEASE, 9).await.unwrap().is_empty());
     assert_eq!(
-        store.lease_jobs(at(100), LEASE, 9).await.unwrap().len(),
+        store
+            .lease_jobs(Lane::Access, at(10), LEASE, 9)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(
+        store
+            .lease_jobs(Lane::Access, at(99), LEASE, 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store
+            .lease_jobs(Lane::Access, at(100), LEASE, 9)
+            .await
+            .unwrap()
+            .len(),
         1,
         "its worker died"
     );
@@ -78,18 +99,22 @@ pub async fn what_is_poked_while_leased_runs_again<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let job = end();
     store.poke(std::slice::from_ref(&job)).await.unwrap();
-    let leased = store.lease_jobs(at(10), LEASE, 9).await.unwrap();
+    let leased = store.lease_jobs(Lane::Access, at(10), LEASE, 9).await.unwrap();
     let again = Job::new(job.kind.clone(), at(11));
     store
         .commit(Transition::new(said("asked again")).job(again.kind.clone(), again.due))
         .await
         .unwrap();
     assert!(
-        store.lease_jobs(at(12), LEASE, 9).await.unwrap().is_empty(),
+        store
+            .lease_jobs(Lane::Access, at(12), LEASE, 9)
+            .await
+            .unwrap()
+            .is_empty(),
         "never twice at once"
     );
     store.drop_job(leased[0].id).await.unwrap();
-    let second = store.lease_jobs(at(12), LEASE, 9).await.unwrap();
+    let second = store.lease_jobs(Lane::Access, at(12), LEASE, 9).await.unwrap();
     assert_eq!(
         second.len(),
         1,
@@ -103,16 +128,24 @@ pub async fn what_is_poked_while_leased_does_not_wait<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let job = end();
     store.poke(std::slice::from_ref(&job)).await.unwrap();
-    let mut leased = store.lease_jobs(at(10), LEASE, 9).await.unwrap().remove(0);
+    let mut leased = store
+        .lease_jobs(Lane::Access, at(10), LEASE, 9)
+        .await
+        .unwrap()
+        .remove(0);
     store.poke(&[Job::new(job.kind.clone(), at(11))]).await.unwrap();
     leased.due = at(40);
     store.put_back(&leased).await.unwrap();
-    let mut second = store.lease_jobs(at(12), LEASE, 9).await.unwrap();
+    let mut second = store.lease_jobs(Lane::Access, at(12), LEASE, 9).await.unwrap();
     assert_eq!(second.len(), 1, "it looked before what caused the poke");
     second[0].due = at(40);
     store.put_back(&second[0]).await.unwrap();
     assert!(
-        store.lease_jobs(at(39), LEASE, 9).await.unwrap().is_empty(),
+        store
+            .lease_jobs(Lane::Access, at(39), LEASE, 9)
+            .await
+            .unwrap()
+            .is_empty(),
         "and then it waits"
     );
 }
@@ -126,8 +159,21 @@ pub async fn a_poke_brings_forward_and_never_back<E: Engine>() {
     let jobs = store.jobs().await.unwrap();
     assert_eq!(jobs.len(), 1, "one job a key");
     assert_eq!(jobs[0].due, at(20));
-    assert!(store.lease_jobs(at(19), LEASE, 9).await.unwrap().is_empty());
-    assert_eq!(store.lease_jobs(at(20), LEASE, 9).await.unwrap().len(), 1);
+    assert!(
+        store
+            .lease_jobs(Lane::Access, at(19), LEASE, 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store
+            .lease_jobs(Lane::Access, at(20), LEASE, 9)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 pub async fn what_failed_waits_and_says_why<E: Engine>() {
@@ -135,17 +181,24 @@ pub async fn what_failed_waits_and_says_why<E: Engine>() {
     store.poke(&[end()]).await.unwrap();
     let mut now = at(10);
     for attempt in 0..3 {
-        let mut job = store.lease_jobs(now, LEASE, 9).await.unwrap().remove(0);
+        let mut job = store
+            .lease_jobs(Lane::Access, now, LEASE, 9)
+            .await
+            .unwrap()
+            .remove(0);
         assert_eq!(job.attempts, attempt);
-        job.due = now + Job::back_off(attempt);
-        job.attempts += 1;
-        job.failing_since.get_or_insert(now);
-        job.error = Some("the API server is away".to_owned());
+        let why = "the API server is away".to_owned();
+        job.failed(
+            why,
+            Some("the API server".to_owned()),
+            Job::back_off(attempt),
+            now,
+        );
         store.put_back(&job).await.unwrap();
         let wait = TimeDelta::milliseconds(1);
         assert!(
             store
-                .lease_jobs(job.due - wait, LEASE, 9)
+                .lease_jobs(Lane::Access, job.due - wait, LEASE, 9)
                 .await
                 .unwrap()
                 .is_empty()
@@ -158,6 +211,28 @@ pub async fn what_failed_waits_and_says_why<E: Engine>() {
     assert_eq!(kept.due, at(17), "1 s, 2 s, 4 s");
 }
 
+pub async fn what_fails_is_found_by_its_key_and_among_all_that_fails<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let all: Vec<Job> = (0..3).map(|_| end()).collect();
+    store.poke(&all).await.unwrap();
+    for (job, now) in [(&all[2], at(1)), (&all[0], at(2))] {
+        let mut failed = job.clone();
+        failed.failed("503".to_owned(), None, Job::back_off(0), now);
+        store.put_back(&failed).await.unwrap();
+    }
+    let failing = store.failing_jobs(9).await.unwrap();
+    let ids: Vec<_> = failing.iter().map(|job| job.id).collect();
+    assert_eq!(ids, [all[2].id, all[0].id], "what fails longest comes first");
+    assert_eq!(store.failing_jobs(1).await.unwrap().len(), 1);
+    let found = store.job(&all[0].kind.key()).await.unwrap().unwrap();
+    assert_eq!((found.id, found.failing_since), (all[0].id, Some(at(2))));
+    let mut well = found;
+    well.goes_on(at(30));
+    store.put_back(&well).await.unwrap();
+    assert_eq!(store.failing_jobs(9).await.unwrap().len(), 1, "it goes on");
+    assert!(store.job("end nobody").await.unwrap().is_none());
+}
+
 pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let notice = notice(&["mail:leads@example.test", "webhook:incidents"]);
@@ -165,7 +240,7 @@ pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: E
         .commit(Transition::new(said("asked")).notice(notice.clone()))
         .await
         .unwrap();
-    let jobs = store.lease_jobs(at(0), LEASE, 9).await.unwrap();
+    let jobs = store.lease_jobs(Lane::Notices, at(0), LEASE, 9).await.unwrap();
     let channels: BTreeSet<_> = jobs
         .iter()
         .map(|job| match &job.kind {

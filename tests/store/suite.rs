@@ -104,6 +104,7 @@ macro_rules! contract {
             jobs::what_is_poked_while_leased_does_not_wait,
             jobs::a_poke_brings_forward_and_never_back,
             jobs::what_failed_waits_and_says_why,
+            jobs::what_fails_is_found_by_its_key_and_among_all_that_fails,
             jobs::a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen,
             look_ups::requests_are_found_by_state_and_person,
             look_ups::grants_are_found_by_account_cluster_and_person,

@@ -8,7 +8,7 @@ import { basename, join, relative } from 'node:path';
 
 const [queue, ...files] = process.argv.slice(2);
 /** The world itself is looked at while it is fresh; then what takes longest, so that no lane ends long after the others. */
-const early = ['world', 'crash', 'authorization', 'overlap', 'pages', 'hostile', 'after', 'whole', 'emergency', 'restart'];
+const early = ['world', 'crash', 'faults', 'authorization', 'overlap', 'pages', 'hostile', 'after', 'whole', 'emergency', 'restart'];
 const rank = (file) => {
   const at = early.indexOf(basename(file, '.test.mjs'));
   return at < 0 ? early.length : at;

@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Provider from 'oidc-provider';
 import { awkward as awkwardPeople, people as allPeople, unlisted } from './people.mjs';
-import { spoil, tokenFaults, wireFaults } from './signin_faults.mjs';
+import { spoil, spoilAnswer, tokenFaults, wireFaults } from './signin_faults.mjs';
 import { errorPage, loginPage, logoutPage, signedOutPage, stylesheet } from './signin_page.mjs';
 import { records, writeWhole } from './signin_records.mjs';
 
@@ -239,6 +239,16 @@ export async function startSignIn({
       case 'error':
         response.writeHead(503, { 'content-type': 'text/plain' }).end('out of order\n');
         return true;
+      case 'limit':
+        response.writeHead(429, { 'retry-after': '2', 'content-type': 'text/plain' }).end('slow down\n');
+        return true;
+      case 'wrong':
+        response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Guest network</title>');
+        return true;
+      case 'cut':
+      case 'lost':
+        spoilAnswer(faults.wire, response);
+        return false;
       case 'huge':
         response.writeHead(200, { 'content-type': 'application/json' }).end(Buffer.alloc(64 << 20, ' '));
         return true;

@@ -29,8 +29,22 @@ const changes = {
 /** Token faults by name; `null` is honest. */
 export const tokenFaults = [...Object.keys(changes), 'alg-none', 'alg-hmac', 'other-key', 'flipped-signature'];
 
-/** Wire faults: `reset` cuts the connection, `hang` never answers, `slow` waits `delayMs`, `error` answers 503, `huge` answers 64 MiB. */
-export const wireFaults = ['reset', 'hang', 'slow', 'error', 'huge'];
+/**
+ * Wire faults: `reset` cuts the connection, `hang` never answers, `slow` waits `delayMs`, `error` answers 503, `limit`
+ * 429, `wrong` somebody else's page, `huge` 64 MiB; `cut` and `lost` do what was asked, and the answer stops in its
+ * middle or never begins.
+ */
+export const wireFaults = ['reset', 'hang', 'slow', 'error', 'limit', 'wrong', 'huge', 'cut', 'lost'];
+
+/** Spoils the answer that is about to be made: `cut` or `lost`. */
+export function spoilAnswer(how, response) {
+  response.end = (body) => {
+    if (how === 'lost') return void response.socket?.destroy();
+    const whole = Buffer.from(body ?? '');
+    response.write(whole.subarray(0, Math.floor(whole.length / 2)), () => response.socket?.destroy());
+    return response;
+  };
+}
 
 /** `idToken` as the fault `name` would have it. `jwk` is the honest private key, `secret` the client's. */
 export function spoil(name, idToken, jwk, hmac) {

@@ -7,16 +7,27 @@ use std::time::Duration;
 
 /// GitHub's advice where a secondary limit names no time.
 const UNNAMED_WAIT: Duration = Duration::from_mins(1);
+/// GitHub's limits are counted by the hour. An answer that asks for more is not taken at its word: it would park
+/// every follow-up for as long as a broken proxy likes.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// How long the forge asks to wait, when this answer says that a limit was hit.
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 pub(super) fn wait_asked(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
-    if status != 403 && status != 429 {
+    asked(status, headers, message).map(|wait| wait.min(LONGEST_WAIT))
+}
+
+fn asked(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
+    if !matches!(status, 403 | 429 | 503) {
         return None;
     }
     let read = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(seconds) = read("retry-after").and_then(|value| value.trim().parse().ok()) {
         return Some(Duration::from_secs(seconds));
+    }
+    // One that is out of order says when it comes back, or nothing.
+    if status == 503 {
+        return None;
     }
     if read("x-ratelimit-remaining") == Some("0") {
         // Both times are the forge's own, so a wrong local clock does not matter.
@@ -98,6 +109,10 @@ mod tests {
             wait_asked(403, &headers(&[]), "Resource not accessible by integration"),
             None
         );
+        assert_eq!(wait_asked(503, &headers(&[("retry-after", "5")]), ""), secs(5));
+        assert_eq!(wait_asked(503, &headers(&[]), "rate limit"), None);
+        let for_ever = headers(&[("retry-after", "18446744073709551615")]);
+        assert_eq!(wait_asked(429, &for_ever, ""), secs(3600));
         assert_eq!(wait_asked(422, &headers(&[("retry-after", "17")]), ""), None);
     }
 

@@ -18,8 +18,17 @@ use sqlx::sqlite::SqliteConnection;
 
 impl SqliteStore {
     pub(super) async fn write(&self, transition: Transition) -> Result<Committed, StoreError> {
-        let now = self.clock.now();
         let mut writer = self.writer.lock().await;
+        let written = self.write_on(&mut writer, transition).await;
+        self.renew_after(&mut writer, written).await
+    }
+
+    async fn write_on(
+        &self,
+        writer: &mut SqliteConnection,
+        transition: Transition,
+    ) -> Result<Committed, StoreError> {
+        let now = self.clock.now();
         let mut transaction = writer
             .begin_with("BEGIN IMMEDIATE")
             .await

@@ -3,7 +3,7 @@
 
 use super::{SqliteStore, database, json, ms, parse};
 use crate::clock::Time;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, Lane};
 use crate::ids::JobId;
 use crate::store::contract::StoreError;
 use chrono::TimeDelta;
@@ -13,6 +13,7 @@ use sqlx::sqlite::SqliteConnection;
 impl SqliteStore {
     pub(super) async fn lease(
         &self,
+        lane: Lane,
         now: Time,
         lease: TimeDelta,
         limit: u32,
@@ -20,18 +21,32 @@ impl SqliteStore {
         let mut writer = self.writer.lock().await;
         let rows = sqlx::query(
             "UPDATE jobs SET leased_until = ?1, again = 0 WHERE id IN
-               (SELECT id FROM jobs WHERE due <= ?2 AND leased_until <= ?2 ORDER BY due LIMIT ?3)
+               (SELECT id FROM jobs WHERE due <= ?2 AND leased_until <= ?2
+                  AND substr(key, 1, instr(key, ' ') - 1) IN (SELECT value FROM json_each(?4))
+                ORDER BY due LIMIT ?3)
              RETURNING document",
         )
         .bind(ms(now + lease))
         .bind(ms(now))
         .bind(limit)
+        .bind(json(&lane.first_words())?)
         .fetch_all(&mut *writer)
         .await
         .map_err(database("leasing jobs"))?;
         rows.iter()
             .map(|row| parse("a job", row.get("document")))
             .collect()
+    }
+
+    /// The condition and the order are those of the index `jobs_failing`.
+    pub(super) async fn read_failing_jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+        self.many(
+            "a job",
+            "SELECT document FROM jobs WHERE json_extract(document, '$.failing_since') IS NOT NULL
+             ORDER BY json_extract(document, '$.failing_since') LIMIT ?",
+            &[&limit.to_string()],
+        )
+        .await
     }
 
     pub(super) async fn put_job_back(&self, job: &Job) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod ledger;
 mod read;
 mod sessions;
 mod versions;
+mod writer;
 
 use super::contract::{
     Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
@@ -17,7 +18,7 @@ use crate::clock::{Clock, Time};
 use crate::domain::finding::Finding;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::Grant;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, Lane};
 use crate::domain::notice::{Delivery, Notice};
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::person::Person;
@@ -42,6 +43,7 @@ use tokio::sync::Mutex;
 pub struct SqliteStore {
     /// The only connection that writes. Its lock is the sequencer of the ledger.
     writer: Mutex<SqliteConnection>,
+    options: SqliteConnectOptions,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
     signer: Arc<Signer>,
@@ -84,11 +86,12 @@ impl SqliteStore {
             .map_err(database("taking over the jobs of an earlier process"))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(database("opening the store for reading"))?;
         let store = Self {
             writer: Mutex::new(writer),
+            options,
             readers,
             clock,
             signer,
@@ -292,8 +295,14 @@ impl Store for SqliteStore {
     async fn remember(&self, person: &Person, at: Time) -> Result<(), StoreError> {
         self.remember_person(person, at).await
     }
-    async fn lease_jobs(&self, now: Time, lease: TimeDelta, limit: u32) -> Result<Vec<Job>, StoreError> {
-        self.lease(now, lease, limit).await
+    async fn lease_jobs(
+        &self,
+        lane: Lane,
+        now: Time,
+        lease: TimeDelta,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
+        self.lease(lane, now, lease, limit).await
     }
     async fn put_back(&self, job: &Job) -> Result<(), StoreError> {
         self.put_job_back(job).await
@@ -307,6 +316,13 @@ impl Store for SqliteStore {
     async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
         self.many("a job", "SELECT document FROM jobs ORDER BY due", &[])
             .await
+    }
+    async fn job(&self, key: &str) -> Result<Option<Job>, StoreError> {
+        self.one("a job", "SELECT document FROM jobs WHERE key = ?", &[key])
+            .await
+    }
+    async fn failing_jobs(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+        self.read_failing_jobs(limit).await
     }
     async fn entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError> {
         self.read_entries(filter).await

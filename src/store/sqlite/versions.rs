@@ -4,6 +4,7 @@ use super::{SqliteStore, database, index, json, ms, parse};
 use crate::clock::Time;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::store::contract::StoreError;
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
 impl SqliteStore {
@@ -14,22 +15,8 @@ impl SqliteStore {
         seen_at: Time,
     ) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin().await.map_err(database("keeping versions"))?;
-        for version in versions {
-            sqlx::query(
-                "INSERT INTO versions (cluster, key, version, seen_at, document) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(cluster)
-            .bind(path(&version.key))
-            .bind(index(version.resource_version))
-            .bind(ms(seen_at))
-            .bind(json(version)?)
-            .execute(&mut *transaction)
-            .await
-            .map_err(database("keeping versions"))?;
-        }
-        transaction.commit().await.map_err(database("keeping versions"))
+        let written = write_on(&mut writer, cluster, versions, seen_at).await;
+        self.renew_after(&mut writer, written).await
     }
 
     pub(super) async fn read_version_before(
@@ -87,4 +74,28 @@ impl SqliteStore {
 /// The API version is left out: one object is served under several.
 fn path(key: &ObjectKey) -> String {
     format!("{}/{}/{}/{}", key.group, key.resource, key.namespace, key.name)
+}
+
+async fn write_on(
+    writer: &mut SqliteConnection,
+    cluster: &str,
+    versions: &[ObjectVersion],
+    seen_at: Time,
+) -> Result<(), StoreError> {
+    let mut transaction = writer.begin().await.map_err(database("keeping versions"))?;
+    for version in versions {
+        sqlx::query(
+            "INSERT INTO versions (cluster, key, version, seen_at, document) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(cluster)
+        .bind(path(&version.key))
+        .bind(index(version.resource_version))
+        .bind(ms(seen_at))
+        .bind(json(version)?)
+        .execute(&mut *transaction)
+        .await
+        .map_err(database("keeping versions"))?;
+    }
+    transaction.commit().await.map_err(database("keeping versions"))
 }

@@ -15,7 +15,7 @@ use crate::store::{EntryLine, GrantFilter};
 use crate::web::csrf::{Fields, Posted};
 use crate::web::pages::feed::{FeedEntry, FeedPage};
 use crate::web::pages::{Badge, Filter, Href, Look, Place, Shell, Words};
-use crate::web::{App, Error, Result, Signed, page as answer, shell};
+use crate::web::{App, Error, Result, Signed, page as answer, shell, waits};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
             .values()
             .filter(|follow_up| follow_up.reviewed.is_none())
             .count(),
-        pinned: pinned(broker, &shell, &signed.person).await?,
+        pinned: pinned(&app, &shell, &signed.person).await?,
         entries,
         filters: filters(broker, &query),
         query: query.text(),
@@ -199,7 +199,8 @@ fn detail(line: &EntryLine) -> Words {
 }
 
 /// What cannot wait: findings and notices that reached nobody, until somebody settles them.
-async fn pinned(broker: &Broker, shell: &Shell, reader: &Person) -> Result<Vec<FeedEntry>> {
+async fn pinned(app: &App, shell: &Shell, reader: &Person) -> Result<Vec<FeedEntry>> {
+    let broker = &app.broker;
     let is = |role| has_role(&broker.config, reader, role);
     let (is_compliance, is_operator) = (is(Role::Compliance), is(Role::Operator));
     let findings = broker.store.open_findings().await?;
@@ -231,6 +232,17 @@ async fn pinned(broker: &Broker, shell: &Shell, reader: &Person) -> Result<Vec<F
                     url::form_urlencoded::byte_serialize(delivery.channel.as_bytes()).collect();
                 Href::path(format!("/feed/notices/{}/settle?channel={channel}", notice.id))
             }),
+            reviewed: None,
+        });
+    }
+    for (n, party) in waits::all(app).await?.into_iter().enumerate() {
+        pinned.push(FeedEntry {
+            anchor: format!("waits-{n}"),
+            badge: Badge::new(Look::Wait, "waiting"),
+            when: shell.when(party.job.failing_since.unwrap_or(party.job.due)),
+            words: party.words(shell),
+            detail: None,
+            review: None,
             reviewed: None,
         });
     }

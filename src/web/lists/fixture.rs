@@ -99,7 +99,7 @@ impl Stage {
             forge: Arc::new(forge),
             poke: Arc::default(),
             changed: tokio::sync::broadcast::channel(64).0,
-            unwritten_ends: std::sync::Mutex::default(),
+            unwritten: crate::broker::unwritten::Unwritten::default(),
             audit: crate::broker::record::AuditState::default(),
             watches: crate::broker::watch::Watches::default(),
         };

@@ -1,6 +1,6 @@
 //! The pages for when something else is to be said: signed out, not found, forbidden, failed.
 
-use super::{Choice, Href, Shell, Text, Words};
+use super::{Choice, Href, Shell, Text, When, Words};
 use askama::Template;
 
 /// What is shown to somebody who is not signed in.
@@ -46,6 +46,13 @@ pub enum SignInRefusal {
     OtherPerson,
     /// The provider said no; its words.
     Provider(Text),
+    /// The provider gave no usable answer.
+    Unreachable {
+        /// What it was asked for and what happened.
+        words: Text,
+        /// Since when.
+        since: When,
+    },
     /// The answer did not belong to this browser or was too old.
     Stale,
 }

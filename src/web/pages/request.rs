@@ -1,6 +1,8 @@
 //! Request: what is being asked, by whom, is it mine to decide?
 
-use super::{Badge, Choice, Href, Look, PersonRef, Reason, Shell, Text, Timeline, When, Words, count, rough};
+use super::{
+    Badge, Choice, Href, Look, Note, PersonRef, Reason, Shell, Text, Timeline, When, Words, count, rough,
+};
 use crate::ids::RequestId;
 use askama::Template;
 use chrono::TimeDelta;
@@ -57,6 +59,8 @@ pub struct RequestPage {
     pub decision: Decision,
     /// Whether the reader may take it back.
     pub can_withdraw: bool,
+    /// What needs to be known beside.
+    pub notes: Vec<Note>,
     /// What happened so far and what comes next.
     pub history: Timeline,
 }

@@ -1,6 +1,6 @@
 //! What surrounds every page: who is signed in, what access is alive, what is stuck.
 
-use super::parts::Words;
+use super::parts::{Note, Words};
 use super::text::{Href, Text};
 use super::when::{Shown, When, lasting};
 use crate::clock::Time;
@@ -140,6 +140,8 @@ pub struct Shell {
     pub livebars: Vec<LiveBar>,
     /// What is stuck.
     pub alarms: Vec<Alarm>,
+    /// What concerns everybody, before the page's own words.
+    pub notes: Vec<Note>,
     /// When the page was made.
     pub now: Time,
     /// The reader's zone: of the cookie `tz`, else UTC.

@@ -224,6 +224,7 @@ impl Sample {
             filed: self.when(-240),
             extends: None,
             can_withdraw: mine && matches!(state, RequestState::Pending { .. }),
+            notes: vec![],
             state,
             may: vec![
                 self.say("read everything but Secrets"),

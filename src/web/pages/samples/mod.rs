@@ -134,6 +134,7 @@ impl Sample {
             }),
             livebars: Vec::new(),
             alarms: Vec::new(),
+            notes: Vec::new(),
             now: NOW.parse().unwrap(),
             tz: self.tz,
         }

@@ -1,0 +1,56 @@
+//! What needs to be known beside an access: what holds it up, how it died, when its key does.
+
+use super::error::{Result, sentence};
+use super::pages::{Look, Note, Shell, Text, Words};
+use super::{App, waits};
+use crate::domain::grant::{Grant, GrantState};
+use chrono::TimeDelta;
+
+/// The notes of a grant, what is most urgent first.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn notes(app: &App, shell: &Shell, grant: &Grant) -> Result<Vec<Note>> {
+    let mut notes: Vec<Note> = waits::of_unwritten(app, shell, grant).into_iter().collect();
+    if let Some(job) = waits::failing(app, waits::job_of(grant)).await? {
+        notes.push(waits::note(shell, &job));
+    }
+    if let Some(ending) = &grant.ending {
+        if let Some(error) = ending
+            .error
+            .as_ref()
+            .filter(|_| grant.state == GrantState::Ending)
+        {
+            let words =
+                Words::say(Text::prose(sentence(error)).sentence()).and(" It is tried again until it works.");
+            notes.push(Note::new(Look::Late, "Taking it away fails.", words));
+        }
+        if let Some(proof) = &ending.proof {
+            let words = Words::say(Text::prose(sentence(proof)).sentence());
+            notes.push(Note::new(Look::Done, "Proved dead.", words));
+        }
+    }
+    if grant.first_change_at.is_none() && grant.state == GrantState::Active {
+        notes.push(Note::new(Look::Info, "Nothing was changed yet.", ""));
+    }
+    if let Some(expires) = grant
+        .reveals
+        .iter()
+        .filter(|r| r.over_at.is_none())
+        .filter_map(|r| r.expires_at)
+        .next_back()
+        && grant.state == GrantState::Active
+        // A token's whole seconds are no reason to worry anybody.
+        && grant.ends_at.is_some_and(|ends| expires + TimeDelta::minutes(1) < ends)
+    {
+        let words = Words::say("The API server gave this key until ")
+            .at(shell.when(expires))
+            .and("; reveal a new one then.");
+        notes.push(Note::new(
+            Look::Wait,
+            "The key dies before the access does.",
+            words,
+        ));
+    }
+    Ok(notes)
+}
