@@ -135,6 +135,7 @@ pointed!(PointedStore: Store, "store" {
         async fn segment_of(index: u64) -> Answer<Option<StoredSegment>, StoreError>;
         async fn segments(first: u64, limit: u32) -> Answer<Vec<StoredSegment>, StoreError>;
         async fn leaves(first: u64, count: u64) -> Answer<Vec<[u8; 32]>, StoreError>;
+        async fn nodes(level: u8, first: u64, count: u64) -> Answer<Vec<[u8; 32]>, StoreError>;
         async fn version_before(cluster: &str, key: &ObjectKey, version: u64, seen_before_ms: Option<i64>) -> Answer<Option<ObjectVersion>, StoreError>;
         async fn versions_before(cluster: &str, resource: &ObjectKey, seen_before_ms: i64) -> Answer<Vec<ObjectVersion>, StoreError>;
         async fn setting(name: &str) -> Answer<Option<String>, StoreError>;

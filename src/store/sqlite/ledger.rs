@@ -155,7 +155,8 @@ impl SqliteStore {
         let end = first.saturating_add(count);
         let rows = sqlx::query(
             "SELECT first, count, substr(bytes, 1, ?3 + 32 * count) AS head FROM segments
-             WHERE first + count > ?1 AND first < ?2 ORDER BY first",
+             WHERE first >= coalesce((SELECT max(first) FROM segments WHERE first <= ?1), 0) AND first < ?2
+             ORDER BY first",
         )
         .bind(index(first))
         .bind(index(end))

@@ -7,6 +7,7 @@ mod jobs;
 mod ledger;
 mod read;
 mod sessions;
+mod tree;
 mod versions;
 
 use super::contract::{
@@ -95,6 +96,7 @@ impl SqliteStore {
             _lock: lock,
         };
         store.start_ledger().await?;
+        store.complete_tree().await?;
         Ok(store)
     }
 }
@@ -325,6 +327,9 @@ impl Store for SqliteStore {
     }
     async fn leaves(&self, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
         self.read_leaves(first, count).await
+    }
+    async fn nodes(&self, level: u8, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.read_nodes(level, first, count).await
     }
     async fn keep_versions(
         &self,
