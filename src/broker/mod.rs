@@ -16,6 +16,7 @@ pub mod follow_up;
 pub mod grant;
 pub mod guard;
 pub mod heed;
+pub mod log;
 pub mod notices;
 pub mod observe;
 pub mod publish;

@@ -35,7 +35,7 @@ pub use report::{ApprovalCount, Completeness, Hole, Integrity, Report};
 pub use seal::{Prepared, SealError, Segment, prepare, prune, seal};
 pub use seed::Seed;
 pub use segment::{HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, SegmentError, open};
-pub use tile::{Node, TilePath, TileKind};
+pub use tile::{Node, TileKind, TilePath};
 pub use tile_proof::{ProofPlan, Span};
 pub use tree::{Frontier, Hash, TreeError, leaf_hash, node_hash};
 pub use verify::{Progress, Verifier, verify_log};

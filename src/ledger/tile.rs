@@ -139,7 +139,9 @@ impl fmt::Display for TilePath {
 
 /// The path is not one that the form has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no path of a tile: expected LEVEL/NUMBER or entries/NUMBER, with .p/WIDTH for a partial one (c2sp.org/tlog-tiles)")]
+#[error(
+    "no path of a tile: expected LEVEL/NUMBER or entries/NUMBER, with .p/WIDTH for a partial one (c2sp.org/tlog-tiles)"
+)]
 pub struct PathError;
 
 impl FromStr for TilePath {
@@ -239,9 +241,30 @@ mod tests {
             assert_eq!(path.to_string(), text);
         }
         for bad in [
-            "", "0", "0/", "0/0", "0/00", "0/0000", "0/1000", "0/x000/001", "00/000", "+0/000", "0/+00",
-            "8/000", "entry/000", "0/000.p/0", "0/000.p/256", "0/000.p/08", "0/000.p/", "0/x001", "0/001/000",
-            "0/-01", "0/000/", "/0/000", "0/x999/x999/x999/x999/x999/x999/x999/999", "0/０００",
+            "",
+            "0",
+            "0/",
+            "0/0",
+            "0/00",
+            "0/0000",
+            "0/1000",
+            "0/x000/001",
+            "00/000",
+            "+0/000",
+            "0/+00",
+            "8/000",
+            "entry/000",
+            "0/000.p/0",
+            "0/000.p/256",
+            "0/000.p/08",
+            "0/000.p/",
+            "0/x001",
+            "0/001/000",
+            "0/-01",
+            "0/000/",
+            "/0/000",
+            "0/x999/x999/x999/x999/x999/x999/x999/999",
+            "0/０００",
         ] {
             assert_eq!(bad.parse::<TilePath>(), Err(PathError), "{bad:?}");
         }
@@ -268,20 +291,34 @@ mod tests {
 
     #[test]
     fn a_log_has_exactly_the_tiles_of_its_size() {
-        let names = |size| TilePath::all(size).map(|path| path.to_string()).collect::<Vec<_>>();
+        let names = |size| {
+            TilePath::all(size)
+                .map(|path| path.to_string())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(0), [""; 0]);
         assert_eq!(names(1), ["0/000.p/1", "entries/000.p/1"]);
         assert_eq!(names(256), ["0/000", "1/000.p/1", "entries/000"]);
         assert_eq!(
             names(257),
-            ["0/000", "0/001.p/1", "1/000.p/1", "entries/000", "entries/001.p/1"]
+            [
+                "0/000",
+                "0/001.p/1",
+                "1/000.p/1",
+                "entries/000",
+                "entries/001.p/1"
+            ]
         );
         for size in [0, 1, 255, 256, 257, 70_000] {
             assert!(TilePath::all(size).all(|path| path.is_within(size)));
             let last = TilePath::all(size + 1).filter(|path| !path.is_within(size));
             assert!(last.count() >= 2, "a wider tile is not there before its entry is");
         }
-        let far = TilePath { kind: TileKind::Entries, number: u64::MAX, width: 256 };
+        let far = TilePath {
+            kind: TileKind::Entries,
+            number: u64::MAX,
+            width: 256,
+        };
         assert!(!far.is_within(u64::MAX - 1));
     }
 

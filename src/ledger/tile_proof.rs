@@ -135,7 +135,11 @@ mod tests {
             let spans = plan.needs().into_iter().map(|span| {
                 let from = usize::try_from(span.first).unwrap();
                 let to = from + usize::try_from(span.count).unwrap();
-                assert_eq!(span.first / WIDTH, (span.first + span.count - 1) / WIDTH, "one tile");
+                assert_eq!(
+                    span.first / WIDTH,
+                    (span.first + span.count - 1) / WIDTH,
+                    "one tile"
+                );
                 (span, self.0[usize::from(span.level)][from..to].to_vec())
             });
             plan.resolve(&spans.collect()).unwrap()
@@ -145,7 +149,9 @@ mod tests {
     #[test]
     fn proofs_from_tiles_are_those_made_from_every_leaf() {
         let all = some_leaves(256 * 256 + 700);
-        for size in [1, 2, 3, 255, 256, 257, 511, 512, 700, 65_535, 65_536, 65_537, 66_236] {
+        for size in [
+            1, 2, 3, 255, 256, 257, 511, 512, 700, 65_535, 65_536, 65_537, 66_236,
+        ] {
             let leaves = &all[..usize::try_from(size).unwrap()];
             let levels = Levels::of(leaves);
             let mut indices = vec![0, size / 3, size / 2, size - 1];
@@ -178,8 +184,16 @@ mod tests {
         for index in [0, 500_000, 999_999, size - 1] {
             let needs = ProofPlan::inclusion(index, size).unwrap().needs();
             let hashes: u64 = needs.iter().map(|span| span.count).sum();
-            assert!(needs.len() <= 40 && hashes < 2_000, "{} spans, {hashes} hashes", needs.len());
-            assert!(needs.iter().all(|span| span.first + span.count <= hashes_at(span.level, size)));
+            assert!(
+                needs.len() <= 40 && hashes < 2_000,
+                "{} spans, {hashes} hashes",
+                needs.len()
+            );
+            assert!(
+                needs
+                    .iter()
+                    .all(|span| span.first + span.count <= hashes_at(span.level, size))
+            );
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::commit::store_nodes;
 use super::{SqliteStore, corrupt, database, index};
+use crate::ledger::Frontier;
 use crate::ledger::segment::{HEADER_LEN, leaves as segment_leaves};
 use crate::ledger::tile::{append, hashes_at};
-use crate::ledger::Frontier;
 use crate::store::contract::StoreError;
 use sqlx::{Connection, Row};
 
@@ -23,11 +23,16 @@ impl SqliteStore {
         .await
         .map_err(database(doing))?;
         let size = row.get::<i64, _>("size").unsigned_abs();
-        let have = row.get::<Option<i64>, _>("last").map_or(0, |last| last.unsigned_abs() + 1);
+        let have = row
+            .get::<Option<i64>, _>("last")
+            .map_or(0, |last| last.unsigned_abs() + 1);
         if have == hashes_at(1, size) {
             return Ok(());
         }
-        tracing::info!(size, "the tree above the entries is made once; this takes a moment");
+        tracing::info!(
+            size,
+            "the tree above the entries is made once; this takes a moment"
+        );
         let mut transaction = writer
             .begin_with("BEGIN IMMEDIATE")
             .await
@@ -50,7 +55,9 @@ impl SqliteStore {
             for row in &rows {
                 let (_, leaves) = segment_leaves(row.get("head"))
                     .map_err(|error| corrupt("a segment")(error.to_string()))?;
-                leaves.iter().for_each(|leaf| append(&mut frontier, leaf, &mut nodes));
+                leaves
+                    .iter()
+                    .for_each(|leaf| append(&mut frontier, leaf, &mut nodes));
                 next = row.get::<i64, _>("first").unsigned_abs() + leaves.len() as u64;
             }
             store_nodes(&mut transaction, &nodes).await?;
@@ -83,7 +90,9 @@ impl SqliteStore {
                 let hash: &[u8] = row.get("hash");
                 // A hole would give each hash after it another one's place.
                 if row.get::<i64, _>("idx") != index(at) {
-                    return Err(corrupt("a tree")(format!("hash {at} of level {level} is missing")));
+                    return Err(corrupt("a tree")(format!(
+                        "hash {at} of level {level} is missing"
+                    )));
                 }
                 hash.try_into()
                     .map_err(|_| corrupt("a tree")(format!("hash {at} of level {level} is not 32 bytes")))

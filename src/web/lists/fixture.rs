@@ -47,6 +47,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Its body.
+    pub bytes: Vec<u8>,
     /// Its body as text.
     pub text: String,
 }
@@ -139,6 +141,7 @@ impl Stage {
         Answer {
             status: parts.status,
             headers: parts.headers,
+            bytes: bytes.to_vec(),
             text,
         }
     }

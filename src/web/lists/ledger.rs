@@ -14,9 +14,8 @@ use crate::web::pages::ledger::LedgerPage;
 use crate::web::pages::{Badge, Facts, Href, Look, Place, Shell, Table, Text, Words, count};
 use crate::web::{App, Error, Result, Signed, page as answer, shell};
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::header;
 
 const PAGE: u32 = 50;
 
@@ -269,17 +268,4 @@ fn table(shell: &Shell, lines: &[EntryLine]) -> Table {
         );
     }
     table
-}
-
-/// `GET /log/checkpoint`: the newest signed checkpoint, for whoever keeps copies.
-///
-/// # Errors
-/// The store's.
-pub async fn checkpoint(State(app): State<App>, _signed: Signed) -> Result<Response> {
-    let head = app.broker.store.head().await?;
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        head.checkpoint,
-    )
-        .into_response())
 }
