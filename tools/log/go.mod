@@ -1,4 +1,4 @@
-module breakglass/tools/log-reader
+module breakglass/tools/log
 
 go 1.26.0
 
