@@ -26,10 +26,11 @@ use breakglass::forge::{
 };
 use breakglass::identity::{Asking, Begin, CallbackParams, Flow, Identity, Refusal, SignedIn};
 use breakglass::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
+use breakglass::ledger::VerifierKey;
 use breakglass::notify::{DeliveryError, Notifier};
 use breakglass::store::{
-    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
-    StoredSegment,
+    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Sign, SignError,
+    Store, StoreError, StoredSegment,
 };
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -191,6 +192,13 @@ pointed!(PointedNotifier: Notifier, "notify" {
     async fn send(notice: &Notice, channel: &str, checkpoint: &str) -> Answer<(), DeliveryError>;
 });
 
+pointed!(PointedSign: Sign, "sign" {
+    async fn sign(text: &[u8]) -> Answer<[u8; 64], SignError>;
+    reads {
+        fn key() -> VerifierKey;
+    }
+});
+
 pointed!(PointedIdentity: Identity, "identity" {
     async fn begin(asking: Asking, now: Time) -> Answer<Begin, Refusal>;
     async fn finish(flow: &Flow, params: &CallbackParams, now: Time) -> Answer<SignedIn, Refusal>;
@@ -205,6 +213,7 @@ pub fn list() -> Vec<String> {
         ("forge", PointedForge::CALLS),
         ("notify", PointedNotifier::CALLS),
         ("identity", PointedIdentity::CALLS),
+        ("sign", PointedSign::CALLS),
     ];
     let calls = calls
         .into_iter()
@@ -214,6 +223,13 @@ pub fn list() -> Vec<String> {
         .map(|kind| ("commit", kind.name()))
         .chain(calls)
         .flat_map(|(part, call)| ["before", "after"].map(|side| format!("{part}.{call}.{side}")))
+        .collect()
+}
+
+/// The keys with points around them.
+pub fn around_keys(keys: Vec<Arc<dyn Sign>>) -> Vec<Arc<dyn Sign>> {
+    keys.into_iter()
+        .map(|key| Arc::new(PointedSign(key)) as Arc<dyn Sign>)
         .collect()
 }
 

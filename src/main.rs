@@ -104,11 +104,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// A line a key: while one is being replaced there are two.
 fn key(file: &Path) -> Result<String, String> {
     let config = config::command::load(file, true)?;
-    ledger::Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose())
-        .map(|signer| format!("{}\n", signer.verifier_key()))
-        .map_err(|error| format!("error: ledger.signing_key: {error}"))
+    config
+        .ledger
+        .keys()
+        .map(|(name, key)| {
+            ledger::Signer::from_text(&config.ledger.origin, key.expose())
+                .map(|signer| format!("{}\n", signer.verifier_key()))
+                .map_err(|error| format!("error: ledger.{name}: {error}"))
+        })
+        .collect()
 }
 
 fn drilled(options: &drill::Options) -> ExitCode {

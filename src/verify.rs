@@ -467,7 +467,7 @@ pub(crate) mod tests {
             assert!(said.text.contains(words), "{words:?} is not in {}", said.text);
         }
         let key = Log::key()[0].parse().unwrap();
-        let bundle = export(&log.store, &key, log.grant).await.unwrap();
+        let bundle = export(&log.store, &[key], log.grant).await.unwrap();
         assert_eq!(
             bundle.entries.len(),
             15,
@@ -609,7 +609,7 @@ pub(crate) mod tests {
     async fn an_altered_export_is_named() {
         let log = Log::honest().await;
         let key = Log::key()[0].parse().unwrap();
-        let bundle = export(&log.store, &key, log.grant).await.unwrap();
+        let bundle = export(&log.store, &[key], log.grant).await.unwrap();
         let file = log.keep("grant.bgx", &bundle.to_json().replacen("web-1-2", "web-1-3", 1));
         let said = verify(&file, &Log::key(), &[]).await;
         assert_eq!(said.code, 1, "{}", said.text);

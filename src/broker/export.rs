@@ -32,7 +32,7 @@ pub struct Proved {
 ///
 /// # Errors
 /// There is no such grant, or the store failed or holds what cannot be read.
-pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Result<Bundle> {
+pub async fn export(store: &dyn Store, keys: &[VerifierKey], grant: GrantId) -> Result<Bundle> {
     let Some(stored) = store.grant(grant).await? else {
         return Err(BrokerError::NotFound("grant"));
     };
@@ -82,7 +82,7 @@ pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Res
     Ok(Bundle {
         request: Some(stored.request),
         grant: Some(grant),
-        keys: vec![key.to_string()],
+        keys: keys.iter().map(ToString::to_string).collect(),
         checkpoint: head.checkpoint,
         consistency: proofs
             .consistency
@@ -311,9 +311,9 @@ impl Broker {
         let stored = self.grant(grant).await?;
         self.note_read(person, &format!("export of grant {grant}"), About::grant(&stored))
             .await?;
-        let key = self
-            .verifier_key()
+        let keys = self
+            .verifier_keys()
             .map_err(|error| BrokerError::Refused(error.to_string()))?;
-        export(self.store.as_ref(), &key, grant).await
+        export(self.store.as_ref(), &keys, grant).await
     }
 }

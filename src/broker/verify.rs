@@ -241,7 +241,7 @@ pub struct Checked {
 }
 
 impl Broker {
-    /// The public key that checks the ledger's checkpoints.
+    /// The public key in force that checks the ledger's checkpoints.
     ///
     /// # Errors
     /// The configured key is no key.
@@ -250,16 +250,28 @@ impl Broker {
         Ok(Signer::from_text(&ledger.origin, ledger.signing_key.expose())?.verifier_key())
     }
 
+    /// Every public key that checks them, the one in force first: between two keys there are both.
+    ///
+    /// # Errors
+    /// A configured key is no key.
+    pub fn verifier_keys(&self) -> std::result::Result<Vec<VerifierKey>, KeyError> {
+        let ledger = &self.config.ledger;
+        ledger
+            .keys()
+            .map(|(_, key)| Ok(Signer::from_text(&ledger.origin, key.expose())?.verifier_key()))
+            .collect()
+    }
+
     /// Loop: checks the whole ledger as `breakglass verify` does, and keeps what was found for the
     /// page. What is wrong is a finding.
     ///
     /// # Errors
     /// The store's, or the configured key's.
     pub async fn check_ledger(&self) -> Result<()> {
-        let key = self
-            .verifier_key()
+        let keys = self
+            .verifier_keys()
             .map_err(|error| BrokerError::Refused(error.to_string()))?;
-        let judged = judge_store(&self.store, key).await?;
+        let judged = judge_store(&self.store, keys).await?;
         let report = &judged.report;
         let whole = report.integrity() == Integrity::Whole;
         let holes = &report.completeness.holes;
@@ -308,7 +320,7 @@ impl Broker {
 ///
 /// # Errors
 /// The store's.
-pub async fn judge_store(store: &Arc<dyn Store>, key: VerifierKey) -> Result<Judged> {
+pub async fn judge_store(store: &Arc<dyn Store>, keys: Vec<VerifierKey>) -> Result<Judged> {
     let head = store.head().await?;
     let filter = EntryFilter {
         kinds: vec![EntryKind::RequestFiled],
@@ -322,7 +334,7 @@ pub async fn judge_store(store: &Arc<dyn Store>, key: VerifierKey) -> Result<Jud
         .map(|line| line.index)
         .collect();
     let store = Arc::clone(store);
-    judge_stream(vec![key], vec![], async move |pieces| {
+    judge_stream(keys, vec![], async move |pieces| {
         send(&pieces, Piece::Checkpoint(head.checkpoint)).await;
         let mut next = 0;
         while next < head.size {

@@ -12,6 +12,7 @@
 pub mod bundle;
 pub mod checkpoint;
 pub mod checks;
+pub mod cosignature;
 pub mod entry;
 pub mod problem;
 pub mod proof;
@@ -28,6 +29,7 @@ pub mod verify_bundle;
 pub use bundle::{Bundle, BundleEntry, BundleError, Consistency};
 pub use checkpoint::{Checkpoint, KeyError, NoteError, SignedCheckpoint, Signer, VerifierKey};
 pub use checks::{Approval, ApprovalCheck, Checks};
+pub use cosignature::WitnessKey;
 pub use entry::{Draft, Entry, EntryError, Salt};
 pub use problem::{Problem, Source};
 pub use proof::{Proofs, Prover, verify_consistency, verify_inclusion};

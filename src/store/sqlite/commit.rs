@@ -72,7 +72,7 @@ impl SqliteStore {
             .collect();
         let segment = ledger::seal(&mut frontier, Seed::random(), now, &drafts)
             .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))?;
-        let checkpoint = self.sign(&frontier)?;
+        let checkpoint = self.sign(&frontier).await?;
         store_segment(connection, &segment).await?;
         store_nodes(connection, &segment.nodes).await?;
         store_head(connection, &frontier, &checkpoint, now).await?;

@@ -25,7 +25,7 @@ use crate::domain::person::Person;
 use crate::domain::request::Request;
 use crate::domain::transition::{ActionRow, Transition};
 use crate::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
-use crate::ledger::Signer;
+use crate::store::signing::Signers;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
@@ -45,7 +45,7 @@ pub struct SqliteStore {
     writer: Mutex<SqliteConnection>,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
-    signer: Arc<Signer>,
+    signers: Signers,
     /// Held while the store is open, so that a second broker on the same file refuses to start.
     _lock: std::fs::File,
 }
@@ -55,7 +55,11 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The file cannot be used, another process holds it, or it was made by a newer version.
-    pub async fn open(path: &Path, clock: Arc<dyn Clock>, signer: Arc<Signer>) -> Result<Self, StoreError> {
+    pub async fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        signers: impl Into<Signers>,
+    ) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         private(path)?;
         let options = SqliteConnectOptions::new()
@@ -92,7 +96,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers,
             clock,
-            signer,
+            signers: signers.into(),
             _lock: lock,
         };
         store.start_ledger().await?;
