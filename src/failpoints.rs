@@ -32,6 +32,7 @@ use breakglass::store::{
     Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Sign, SignError,
     Store, StoreError, StoredSegment,
 };
+use breakglass::witness::{NoAnswer, Witnesses};
 use chrono::TimeDelta;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,6 +193,10 @@ pointed!(PointedNotifier: Notifier, "notify" {
     async fn send(notice: &Notice, channel: &str, checkpoint: &str) -> Answer<(), DeliveryError>;
 });
 
+pointed!(PointedWitnesses: Witnesses, "witness" {
+    async fn add_checkpoint(witness: &str, body: &str) -> Answer<breakglass::witness::Answer, NoAnswer>;
+});
+
 pointed!(PointedSign: Sign, "sign" {
     async fn sign(text: &[u8]) -> Answer<[u8; 64], SignError>;
     reads {
@@ -214,6 +219,7 @@ pub fn list() -> Vec<String> {
         ("notify", PointedNotifier::CALLS),
         ("identity", PointedIdentity::CALLS),
         ("sign", PointedSign::CALLS),
+        ("witness", PointedWitnesses::CALLS),
     ];
     let calls = calls
         .into_iter()
@@ -231,6 +237,11 @@ pub fn around_keys(keys: Vec<Arc<dyn Sign>>) -> Vec<Arc<dyn Sign>> {
     keys.into_iter()
         .map(|key| Arc::new(PointedSign(key)) as Arc<dyn Sign>)
         .collect()
+}
+
+/// The witnesses with points around them.
+pub fn around_witnesses(witnesses: Arc<dyn Witnesses>) -> Arc<dyn Witnesses> {
+    Arc::new(PointedWitnesses(witnesses))
 }
 
 /// The parts with points around them, armed as the environment says.

@@ -15,6 +15,7 @@ use breakglass::notify::{Channels, Notifier};
 use breakglass::store::sqlite::SqliteStore;
 use breakglass::store::{Sign, Signers, Store};
 use breakglass::web;
+use breakglass::witness::{HttpWitnesses, Witnesses};
 use breakglass::worker;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,10 +82,14 @@ async fn run(config: Config) -> Result<(), String> {
     let notifier: Arc<dyn Notifier> = Arc::new(Channels::new(&config)?);
     let identity: Arc<dyn Identity> =
         Arc::new(OpenIdConnect::new(identity_settings(&config)?).map_err(words)?);
+    let witnesses: Arc<dyn Witnesses> = Arc::new(HttpWitnesses::new(&config.ledger)?);
     #[cfg(feature = "failpoints")]
     let (store, clusters, forge, notifier, identity) =
         crate::failpoints::around(store, clusters, forge, notifier, identity);
+    #[cfg(feature = "failpoints")]
+    let witnesses = crate::failpoints::around_witnesses(witnesses);
     let broker = Arc::new(Broker {
+        witnesses,
         store,
         clock: Arc::clone(&clock),
         clusters,

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 6] = [
     &["causes", "clock", "ids", "config"],
     &["domain"],
     &["ledger", "audit", "drift"],
-    &["store", "cluster", "forge", "notify", "identity"],
+    &["store", "cluster", "forge", "notify", "identity", "witness"],
     &["broker"],
     &["worker", "web", "verify", "drill"],
 ];

@@ -47,6 +47,9 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "ledger check", every(600), |b| async move {
         b.check_ledger().await
     });
+    spawn(broker, tasks, stop, "witnesses", every(2), |b| async move {
+        b.ask_witnesses().await
+    });
     tasks.spawn(jobs::run(Arc::clone(broker), stop.clone()));
 }
 

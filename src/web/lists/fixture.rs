@@ -17,6 +17,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::verify::tests::{now, person};
 use crate::web::session::{Login, cookie_name, keep};
 use crate::web::{App, router};
+use crate::witness::HttpWitnesses;
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, Request, StatusCode, header};
 use serde_json::json;
@@ -93,6 +94,7 @@ impl Stage {
             acr_values: None,
         });
         let broker = Broker {
+            witnesses: Arc::new(HttpWitnesses::new(&config.ledger).unwrap()),
             notifier: Arc::new(Channels::new(&config).unwrap()),
             config: Arc::new(config),
             store,

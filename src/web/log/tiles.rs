@@ -8,17 +8,13 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
-/// `GET /log/checkpoint`: the newest signed checkpoint.
+/// `GET /log/checkpoint`: the newest signed checkpoint, with the cosignatures of witnesses where there are.
 ///
 /// # Errors
 /// The store's.
 pub async fn checkpoint(State(app): State<App>, _reader: LogReader) -> Result<Response> {
-    let head = app.broker.store.head().await?;
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        head.checkpoint,
-    )
-        .into_response())
+    let note = app.broker.newest_checkpoint().await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
 }
 
 /// `GET /log/tile/LEVEL/NUMBER` and `GET /log/tile/entries/NUMBER`, with `.p/WIDTH` for a partial one.
