@@ -39,16 +39,21 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
-    /// Check a store or an export: nothing altered, nothing missing. Offline, with the log's public key.
+    /// Check a store, an export or a log by its address: nothing altered, nothing missing. With the log's public key.
     Verify {
-        /// A SQLite store, or an exported grant (.bgx).
+        /// A SQLite store, an exported grant (.bgx), or a log's address (https://HOST/log); for the last, the bearer
+        /// token is read from BREAKGLASS_LOG_TOKEN.
         path: PathBuf,
         /// The log's public key (name+hash+base64), or a file that holds it; may be given several times.
         #[arg(long)]
         key: Vec<String>,
-        /// A checkpoint held elsewhere (a pull request's, a mail's), in a file.
-        #[arg(long)]
+        /// Checkpoints held elsewhere (a pull request's, a mail's): a file that holds one or more, or one itself; may
+        /// be given several times.
+        #[arg(long, num_args = 1..)]
         against: Vec<PathBuf>,
+        /// Further certificate authorities for a log's address, PEM.
+        #[arg(long)]
+        ca_file: Option<PathBuf>,
     },
     /// Print the public key of the ledger: what `verify --key` wants, to be kept where the service cannot reach.
     Key {
@@ -90,7 +95,21 @@ fn main() -> ExitCode {
         #[cfg(feature = "failpoints")]
         Command::Failpoints => Ok(failpoints::list().join("\n") + "\n"),
         Command::Drill(options) => return drilled(&options),
-        Command::Verify { path, key, against } => return verified(&path, &key, &against),
+        Command::Verify {
+            path,
+            key,
+            against,
+            ca_file,
+        } => {
+            let token = std::env::var("BREAKGLASS_LOG_TOKEN").ok();
+            let how = verify::How {
+                keys: key,
+                against,
+                token: token.filter(|token| !token.is_empty()),
+                ca_file,
+            };
+            return verified(&path, &how);
+        }
     };
     match said {
         Ok(text) => {
@@ -133,7 +152,7 @@ fn drilled(options: &drill::Options) -> ExitCode {
 }
 
 /// 0 nothing altered, 1 something altered or missing, 2 it could not be checked.
-fn verified(path: &Path, keys: &[String], against: &[PathBuf]) -> ExitCode {
+fn verified(path: &Path, how: &verify::How) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -141,7 +160,7 @@ fn verified(path: &Path, keys: &[String], against: &[PathBuf]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let said = runtime.block_on(verify::verify(path, keys, against));
+    let said = runtime.block_on(verify::verify(path, how));
     print!("{}", said.text);
     ExitCode::from(said.code)
 }

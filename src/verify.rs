@@ -1,17 +1,25 @@
-//! `breakglass verify`: is this record whole? Offline, with the public key, without a word of the broker.
+//! `breakglass verify`: is this record whole? With the public key alone: a store or an export offline, a
+//! log by its address as anybody reads it. No word of the broker is believed.
+
+mod address;
+mod progress;
 
 use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
 use crate::causes::chain;
 use crate::ledger::bundle::MAX_BUNDLE;
-use crate::ledger::checkpoint::MAX_NOTE;
-use crate::ledger::{Bundle, Integrity, VerifierKey};
+use crate::ledger::checkpoint::{MAX_NOTE, notes_in};
+use crate::ledger::{Bundle, Integrity, SignedCheckpoint, VerifierKey};
 use crate::store::StoreError;
 use crate::store::sqlite::evidence::Evidence;
+use address::Address;
+use progress::Bar;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// How the bytes of every SQLite file begin.
 const SQLITE: &[u8] = b"SQLite format 3\0";
+/// The longest file of held checkpoints that is read, in bytes.
+const MAX_HELD: usize = 16 << 20;
 
 /// What is printed, and how the process ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +44,30 @@ enum Unchecked {
     File(PathBuf, String),
 }
 
-/// Checks the `SQLite` store or the export at `path` with `keys` (the log's public keys as text, or files
-/// that hold them), against checkpoints held elsewhere.
+/// What to check with.
+#[derive(Default)]
+pub struct How {
+    /// The log's public keys as text, or files that hold them.
+    pub keys: Vec<String>,
+    /// Checkpoints held elsewhere: files with one or more in them (a mail, a pull request's text), or the
+    /// notes themselves.
+    pub against: Vec<PathBuf>,
+    /// The bearer token for a log's address.
+    pub token: Option<String>,
+    /// Further authorities for a log's address, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Checks the `SQLite` store, the export, or the log at `path`, an address that begins with http.
 ///
 /// A completeness that has holes does not fail it: they are the log's own words, and are printed.
-pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
-    match check(path, keys, against).await {
+pub async fn verify(path: &Path, how: &How) -> Said {
+    match check(path, how).await {
         Ok((what, judged, cut_off)) => {
             let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
             let mut text = format!("{}: {what}\n{judged}", path.display());
             if let Some(why) = cut_off {
-                text += "the file is damaged and could not be read to its end: ";
+                text += "it could not be read to its end: ";
                 text += &why;
                 text.push('\n');
             }
@@ -62,24 +83,35 @@ pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
     }
 }
 
-async fn check(
-    path: &Path,
-    keys: &[String],
-    against: &[PathBuf],
-) -> Result<(String, Judged, Option<String>), Unchecked> {
-    if keys.is_empty() {
+async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>), Unchecked> {
+    if how.keys.is_empty() {
         return Err(Unchecked::NoKey);
     }
-    let keys = keys
+    let keys = how
+        .keys
         .iter()
         .map(|key| read_keys(key))
         .collect::<Result<Vec<_>, _>>()?
         .concat();
-    let held = against
+    let held = how
+        .against
         .iter()
-        .map(|file| read_bounded(file, MAX_NOTE))
-        .map(|text| text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|given| read_held(given))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    if let Some(url) = path
+        .to_str()
+        .filter(|text| text.starts_with("http://") || text.starts_with("https://"))
+    {
+        let failed = |why: String| Unchecked::File(path.to_owned(), why);
+        let address = Address::new(url, how.token.clone(), how.ca_file.as_deref()).map_err(failed)?;
+        let note = address.checkpoint().await.map_err(failed)?;
+        let (judged, cut_off) = address
+            .judge(note, keys, held)
+            .await
+            .map_err(|error| failed(chain(&error)))?;
+        return Ok(("a log, by its address".to_owned(), judged, cut_off));
+    }
     let start = read_start(path)?;
     if start == SQLITE {
         let (judged, cut_off) = check_store(path, keys, held).await?;
@@ -117,9 +149,12 @@ async fn check_store(
 }
 
 async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>) -> Result<(), StoreError> {
+    let mut size = 0;
     for note in evidence.checkpoints().await? {
+        size = SignedCheckpoint::parse(&note).map_or(size, |signed| signed.checkpoint().size.max(size));
         send(pieces, Piece::Checkpoint(note)).await;
     }
+    let mut bar = Bar::of(size);
     let filed = evidence.filed().await?;
     let mut pending = evidence.segment_after(None).await?;
     while let Some((row, bytes)) = pending {
@@ -129,8 +164,19 @@ async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>
             .as_ref()
             .is_none_or(|filed| filed.range(row..end).next().is_some());
         send(pieces, Piece::Segment { row, bytes, filed }).await;
+        bar.at(row);
     }
     Ok(())
+}
+
+/// The notes of one `--against`. A file without any is handed on whole, so that it is named as none.
+fn read_held(given: &Path) -> Result<Vec<String>, Unchecked> {
+    let text = match given.to_str().filter(|text| text.contains('\n')) {
+        Some(note) => note.to_owned(),
+        None => String::from_utf8_lossy(&read_bounded(given, MAX_HELD)?).into_owned(),
+    };
+    let notes = notes_in(&text);
+    Ok(if notes.is_empty() { vec![text] } else { notes })
 }
 
 /// A key as text, or every line of a file of keys.
@@ -206,6 +252,15 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     const ISSUER: &str = "https://sign-in.example.test";
+
+    async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
+        let how = How {
+            keys: keys.to_vec(),
+            against: against.to_vec(),
+            ..How::default()
+        };
+        super::verify(path, &how).await
+    }
 
     pub(crate) fn now() -> Time {
         "2026-03-01T10:00:00Z".parse().unwrap()

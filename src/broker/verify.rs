@@ -10,7 +10,9 @@ use crate::domain::request::{Approval, Request};
 use crate::domain::transition::About;
 use crate::identity::{ApprovalClaim, check_approval_token};
 use crate::ids::RequestId;
-use crate::ledger::{self, Bundle, Checks, Integrity, KeyError, Report, Signer, Verifier, VerifierKey};
+use crate::ledger::{
+    self, Bundle, Checks, Hash, Integrity, KeyError, Report, Signer, TilePath, Verifier, VerifierKey,
+};
 use crate::store::{EntryFilter, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -38,6 +40,15 @@ pub enum Piece {
         /// It may hold a filed request.
         filed: bool,
     },
+    /// The next entries of a log that is read by its address, with the leaf hashes that a tile gives.
+    Bundle {
+        /// Leaf hashes.
+        leaves: Vec<Hash>,
+        /// As many entries.
+        entries: Vec<Vec<u8>>,
+    },
+    /// A tile that does not fit those below it.
+    BadTile(TilePath),
 }
 
 /// A key of a sign-in provider that approvals rest on.
@@ -74,6 +85,8 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
     for piece in pieces {
         match piece {
             Piece::Checkpoint(note) => verifier.stored_checkpoint(&note),
+            Piece::Bundle { leaves, entries } => verifier.bundle(&leaves, &entries),
+            Piece::BadTile(path) => verifier.bad_tile(path),
             Piece::Segment { row, bytes, filed } => {
                 if filed && let Ok(open) = ledger::open(&bytes) {
                     for position in 0..open.count() {

@@ -25,6 +25,7 @@ pub mod tile_proof;
 pub mod tree;
 pub mod verify;
 pub mod verify_bundle;
+pub mod verify_tiles;
 
 pub use bundle::{Bundle, BundleEntry, BundleError, Consistency};
 pub use checkpoint::{Checkpoint, KeyError, NoteError, SignedCheckpoint, Signer, VerifierKey};

@@ -146,10 +146,15 @@ impl fmt::Display for Plain<'_> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A log that is read by its address or an export has no segments.
+        let segments = match self.segments {
+            0 => String::new(),
+            count => format!("{count} segments, "),
+        };
         writeln!(
             f,
-            "{} entries, {} segments, {} checkpoints",
-            self.entries, self.segments, self.checkpoints
+            "{} entries, {segments}{} checkpoints",
+            self.entries, self.checkpoints
         )?;
         if let Some(root) = self.root {
             writeln!(

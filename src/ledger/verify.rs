@@ -25,19 +25,19 @@ struct Claim {
 
 // An entry whose bytes and stored leaf disagree; which of the two was altered is told by the next
 // signed root.
-struct Doubt {
-    index: u64,
-    segment: u64,
-    kind: String,
-    moved_from: Option<u64>,
+pub(super) struct Doubt {
+    pub(super) index: u64,
+    pub(super) segment: u64,
+    pub(super) kind: String,
+    pub(super) moved_from: Option<u64>,
 }
 
 /// Checks a log that is pushed in, so that an asynchronous store can feed it.
 pub struct Verifier<'a> {
-    checks: Checks<'a>,
-    report: Report,
+    pub(super) checks: Checks<'a>,
+    pub(super) report: Report,
     // The index that the next segment should begin at.
-    next: u64,
+    pub(super) next: u64,
     // The tree over the stored leaves; `computed` over those made from the entries, while they differ.
     tree: Frontier,
     computed: Option<Frontier>,
@@ -275,13 +275,9 @@ impl<'a> Verifier<'a> {
             }
         }
         for &position in &wrong {
-            if self.doubts.len() == MAX_LISTED {
-                self.report.problems_left_off += 1;
-                continue;
-            }
             let index = first + u64::from(position);
             let kind = open.entry(position).kind.to_owned();
-            self.doubts.push(Doubt {
+            self.doubt(Doubt {
                 index,
                 segment: first,
                 kind,
@@ -289,14 +285,28 @@ impl<'a> Verifier<'a> {
             });
         }
         if !wrong.is_empty() {
-            self.computed.get_or_insert_with(|| self.tree.clone());
+            self.compute_beside();
         }
         for (position, leaf) in (0..).zip(&computed) {
             self.append(&open.leaf(position), leaf);
         }
     }
 
-    fn append(&mut self, stored: &Hash, computed: &Hash) {
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
+        if self.doubts.len() == MAX_LISTED {
+            self.report.problems_left_off += 1;
+        } else {
+            self.doubts.push(doubt);
+        }
+    }
+
+    /// From here on the tree is followed over the computed leaves as well, until it is known which side
+    /// was altered.
+    pub(super) fn compute_beside(&mut self) {
+        self.computed.get_or_insert_with(|| self.tree.clone());
+    }
+
+    pub(super) fn append(&mut self, stored: &Hash, computed: &Hash) {
         self.next += 1;
         if !self.lost {
             self.tree.append(stored);
