@@ -49,8 +49,13 @@ enum Command {
         key: Vec<String>,
         /// Checkpoints held elsewhere (a pull request's, a mail's): a file that holds one or more, or one itself; may
         /// be given several times.
-        #[arg(long, num_args = 1..)]
+        #[arg(long)]
         against: Vec<PathBuf>,
+        /// An API server's own audit log (a line an event, gzip or plain), had from where the broker's operator cannot
+        /// write; may be given several times. What canaries carried into it is held against the log, and each event of
+        /// a grant in it must be in the store.
+        #[arg(long)]
+        audit_log: Vec<PathBuf>,
         /// Further certificate authorities for a log's address, PEM.
         #[arg(long)]
         ca_file: Option<PathBuf>,
@@ -99,6 +104,7 @@ fn main() -> ExitCode {
             path,
             key,
             against,
+            audit_log,
             ca_file,
         } => {
             let token = std::env::var("BREAKGLASS_LOG_TOKEN").ok();
@@ -107,6 +113,7 @@ fn main() -> ExitCode {
                 against,
                 token: token.filter(|token| !token.is_empty()),
                 ca_file,
+                audit_logs: audit_log,
             };
             return verified(&path, &how);
         }

@@ -2,16 +2,18 @@
 //! log by its address as anybody reads it. No word of the broker is believed.
 
 mod address;
+mod audit_log;
 mod progress;
 
 use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
 use crate::causes::chain;
 use crate::ledger::bundle::MAX_BUNDLE;
 use crate::ledger::checkpoint::{MAX_NOTE, notes_in};
-use crate::ledger::{Bundle, Integrity, SignedCheckpoint, VerifierKey};
+use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey};
 use crate::store::StoreError;
 use crate::store::sqlite::evidence::Evidence;
 use address::Address;
+use audit_log::{AuditLog, Held};
 use progress::Bar;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,8 @@ pub struct How {
     pub token: Option<String>,
     /// Further authorities for a log's address, PEM.
     pub ca_file: Option<PathBuf>,
+    /// API servers' own audit logs, had from where the broker's operator cannot write.
+    pub audit_logs: Vec<PathBuf>,
 }
 
 /// Checks the `SQLite` store, the export, or the log at `path`, an address that begins with http.
@@ -64,7 +68,8 @@ pub struct How {
 pub async fn verify(path: &Path, how: &How) -> Said {
     match check(path, how).await {
         Ok((what, judged, cut_off)) => {
-            let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
+            let complete = judged.report.completeness.missing_total == 0;
+            let whole = judged.report.integrity() == Integrity::Whole && complete && cut_off.is_none();
             let mut text = format!("{}: {what}\n{judged}", path.display());
             if let Some(why) = cut_off {
                 text += "it could not be read to its end: ";
@@ -107,15 +112,19 @@ async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>
         let address = Address::new(url, how.token.clone(), how.ca_file.as_deref()).map_err(failed)?;
         let note = address.checkpoint().await.map_err(failed)?;
         let (judged, cut_off) = address
-            .judge(note, keys, held)
+            .judge(note, keys, held, audit_log.as_ref())
             .await
             .map_err(|error| failed(chain(&error)))?;
         return Ok(("a log, by its address".to_owned(), judged, cut_off));
     }
     let start = read_start(path)?;
     if start == SQLITE {
-        let (judged, cut_off) = check_store(path, keys, held).await?;
+        let (judged, cut_off) = check_store(path, keys, held, audit_log).await?;
         return Ok(("a broker's store".to_owned(), judged, cut_off));
+    }
+    if audit_log.is_some() {
+        let why = "an export holds too little to be compared with an audit log: check the store or the log's address";
+        return Err(Unchecked::File(path.to_owned(), why.to_owned()));
     }
     let bytes = read_bounded(path, MAX_BUNDLE)?;
     let bundle =
@@ -131,24 +140,39 @@ async fn check_store(
     path: &Path,
     keys: Vec<VerifierKey>,
     held: Vec<String>,
+    audit_log: Option<AuditLog>,
 ) -> Result<(Judged, Option<String>), Unchecked> {
     let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
     let mut evidence = Evidence::open(path).await.map_err(refused)?;
     let mut cut_off = None;
-    let judged = judge_stream(keys, held, async |pieces| {
+    let mut here = audit_log.as_ref().map(|_| Held::default());
+    let mut judged = judge_stream(keys, held, async |pieces| {
+        for (size, root) in audit_log.iter().flat_map(|log| &log.heads) {
+            send(&pieces, Piece::Carried(*size, *root)).await;
+        }
         // Past this point the file is a store: what cannot be read any more is damage, and is said
         // beside what the readable part shows.
-        if let Err(error) = feed(&mut evidence, &pieces).await {
+        if let Err(error) = feed(&mut evidence, &pieces, here.as_mut()).await {
             cut_off = Some(chain(&error));
         }
         Ok::<(), StoreError>(())
     })
     .await
     .map_err(refused)?;
+    if let (Some(log), Some(here)) = (&audit_log, &here) {
+        let (missing, total) = here.missing(log);
+        judged.report.completeness.missing = missing;
+        judged.report.completeness.missing_total = total as u64;
+        judged.compared = Some(here.compared(log));
+    }
     Ok((judged, cut_off))
 }
 
-async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>) -> Result<(), StoreError> {
+async fn feed(
+    evidence: &mut Evidence,
+    pieces: &tokio::sync::mpsc::Sender<Piece>,
+    mut here: Option<&mut Held>,
+) -> Result<(), StoreError> {
     let mut size = 0;
     for note in evidence.checkpoints().await? {
         size = SignedCheckpoint::parse(&note).map_or(size, |signed| signed.checkpoint().size.max(size));
@@ -160,6 +184,10 @@ async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>
     while let Some((row, bytes)) = pending {
         pending = evidence.segment_after(Some(row)).await?;
         let end = pending.as_ref().map_or(u64::MAX, |(next, _)| *next);
+        // A segment that cannot be opened is the judge's to name.
+        if let (Some(here), Ok(open)) = (&mut here, ledger::open(&bytes)) {
+            here.look(&open);
+        }
         let filed = filed
             .as_ref()
             .is_none_or(|filed| filed.range(row..end).next().is_some());
@@ -239,7 +267,7 @@ pub(crate) mod tests {
     use crate::domain::transition::{About, Transition, Write, record};
     use crate::identity::flow::approval_nonce;
     use crate::ids::{ApprovalId, GrantId};
-    use crate::ledger::{self, HEADER_LEN, Signer};
+    use crate::ledger::{HEADER_LEN, Signer};
     use crate::store::Store;
     use crate::store::sqlite::SqliteStore;
     use base64::Engine as _;

@@ -47,6 +47,8 @@ pub enum Piece {
         /// As many entries.
         entries: Vec<Vec<u8>>,
     },
+    /// A head that a canary carried into an API server's own audit log.
+    Carried(u64, Hash),
     /// A tile that does not fit those below it.
     BadTile(TilePath),
 }
@@ -70,6 +72,8 @@ pub struct Judged {
     /// The providers' keys, each with the number of approvals that hold by it. An approval is as good
     /// as its key: whoever can write the store could add a key of their own.
     pub keys: BTreeMap<ProviderKey, u64>,
+    /// What was compared with an audit log, in a sentence.
+    pub compared: Option<String>,
 }
 
 /// Judges a log, fed piece by piece. Works through everything at once: keep it off the threads that
@@ -86,6 +90,7 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
         match piece {
             Piece::Checkpoint(note) => verifier.stored_checkpoint(&note),
             Piece::Bundle { leaves, entries } => verifier.bundle(&leaves, &entries),
+            Piece::Carried(size, root) => verifier.carried_head(size, root),
             Piece::BadTile(path) => verifier.bad_tile(path),
             Piece::Segment { row, bytes, filed } => {
                 if filed && let Ok(open) = ledger::open(&bytes) {
@@ -103,6 +108,7 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
     Judged {
         report,
         keys: approvals.into_inner().keys,
+        compared: None,
     }
 }
 
@@ -130,6 +136,7 @@ pub fn judge_bundle(keys: &[VerifierKey], held: &[String], bundle: &Bundle) -> J
     Judged {
         report,
         keys: approvals.keys,
+        compared: None,
     }
 }
 
@@ -409,6 +416,9 @@ pub async fn send(pieces: &mpsc::Sender<Piece>, piece: Piece) {
 
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(compared) = &self.compared {
+            writeln!(f, "{compared}")?;
+        }
         write!(f, "{}", self.report)?;
         if !self.keys.is_empty() {
             writeln!(

@@ -12,6 +12,8 @@ pub enum Source {
     Stored,
     /// It was kept elsewhere: the auditor's own.
     Held,
+    /// A canary carried it into an API server's own audit log. It is not signed: that log is the witness.
+    Carried,
 }
 
 impl fmt::Display for Source {
@@ -19,6 +21,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Stored => "stored checkpoint",
             Self::Held => "checkpoint held elsewhere",
+            Self::Carried => "head in the API server's audit log",
         })
     }
 }

@@ -56,6 +56,11 @@ pub struct Completeness {
     pub holes_left_off: u64,
     /// Clusters whose canary was missed and has not resumed.
     pub silent: Vec<String>,
+    /// Events of grants that an API server's own audit log holds and this log does not, a line each; the
+    /// first few.
+    pub missing: Vec<String>,
+    /// How many of them there are.
+    pub missing_total: u64,
 }
 
 impl Completeness {
@@ -200,7 +205,18 @@ impl fmt::Display for Report {
             holes,
             holes_left_off,
             silent,
+            missing,
+            missing_total,
         } = &self.completeness;
+        if *missing_total > 0 {
+            writeln!(
+                f,
+                "completeness: BROKEN, {missing_total} events of grants are in the API server's audit log and not here"
+            )?;
+            for line in missing {
+                writeln!(f, "  missing: {}", Plain(line))?;
+            }
+        }
         if holes.is_empty() {
             return writeln!(f, "completeness: the log knows of no hole");
         }

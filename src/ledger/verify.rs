@@ -98,6 +98,16 @@ impl<'a> Verifier<'a> {
         if source == Source::Stored {
             self.newest_stored = self.newest_stored.max(size);
         }
+        self.claim_head(size, root, source);
+    }
+
+    /// Takes a head that is not signed, from a log that the operator cannot write: before the entries it
+    /// covers.
+    pub fn carried_head(&mut self, size: u64, root: Hash) {
+        self.claim_head(size, root, Source::Carried);
+    }
+
+    fn claim_head(&mut self, size: u64, root: Hash, source: Source) {
         if size < self.next {
             let why = "it came after the entries beyond it";
             return self.report.found(Problem::NotCompared { source, size, why });
@@ -145,13 +155,13 @@ impl<'a> Verifier<'a> {
         let agrees = good(root);
         for claim in &claims {
             if claim.root == root {
-                self.report.checkpoints += 1;
+                self.report.checkpoints += u64::from(claim.source != Source::Carried);
                 continue;
             }
             // With another claim that agrees the fork was named when the two met.
             match claim.source {
                 _ if agrees => {}
-                Source::Held => self.report.found(Problem::Fork {
+                Source::Held | Source::Carried => self.report.found(Problem::Fork {
                     size,
                     one: root,
                     other: claim.root,
@@ -166,7 +176,11 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        if agrees {
+        // What is not signed holds the log to it and covers nothing.
+        if claims
+            .iter()
+            .any(|claim| claim.root == root && claim.source != Source::Carried)
+        {
             (self.report.size, self.report.root) = (size, Some(root));
         }
     }
@@ -336,7 +350,7 @@ impl<'a> Verifier<'a> {
             });
         }
         for (&size, claims) in self.claims.range(present + 1..) {
-            if claims.iter().any(|claim| claim.source == Source::Held) {
+            if claims.iter().any(|claim| claim.source != Source::Stored) {
                 self.report.found(if self.newest_stored > present {
                     Problem::CutTail {
                         present,

@@ -31,7 +31,7 @@ pub struct Stage {
     /// The service.
     pub app: App,
     router: axum::Router,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Somebody with a session.
@@ -111,7 +111,7 @@ impl Stage {
         Self {
             router: router(app.clone()).unwrap(),
             app,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -132,6 +132,20 @@ impl Stage {
             cookie: format!("{}={}", cookie_name(true), session.id().unwrap()),
             csrf,
         }
+    }
+
+    /// Lets the service answer at a real address.
+    pub async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    /// The store's file.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("breakglass.db")
     }
 
     /// Sends a request.

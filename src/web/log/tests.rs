@@ -9,6 +9,7 @@ use crate::ledger::{
     verify_inclusion,
 };
 use crate::verify::tests::now;
+use crate::verify::{How, Said, verify};
 use crate::web::lists::fixture::{Answer, Stage};
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -261,5 +262,121 @@ async fn the_log_is_read_with_a_session_or_a_readers_token_and_with_nothing_else
     assert_eq!(
         read(&stage, "/log/checkpoint", TOKEN).await.status,
         StatusCode::OK
+    );
+}
+
+/// `breakglass verify` at the log's address.
+async fn verified(stage: &Stage, address: &str, against: &[String]) -> Said {
+    let how = How {
+        keys: vec![stage.app.broker.verifier_key().unwrap().to_string()],
+        against: against.iter().map(Into::into).collect(),
+        token: Some(TOKEN.to_owned()),
+        ..How::default()
+    };
+    verify(format!("{address}/log").as_ref(), &how).await
+}
+
+async fn by_hand(stage: &Stage, sql: &'static str) {
+    use sqlx::ConnectOptions as _;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(stage.file());
+    let mut hand = options.connect().await.unwrap();
+    assert!(sqlx::query(sql).execute(&mut hand).await.unwrap().rows_affected() > 0);
+}
+
+#[tokio::test]
+async fn verify_reads_a_whole_log_by_its_address() {
+    let stage = stage(600).await;
+    let address = stage.listen().await;
+    let early = stage.app.broker.store.head().await.unwrap().checkpoint;
+    let about = About::cluster("production");
+    let gap = record(EntryKind::Gap, now(), about, "a gap", json!({}));
+    stage.app.broker.store.commit(Transition::new(gap)).await.unwrap();
+    let said = verified(&stage, &address, &[early]).await;
+    assert_eq!(said.code, 0, "{}", said.text);
+    for words in [
+        "601 entries, 2 checkpoints",
+        "integrity: whole",
+        "completeness: 1 possible holes",
+        "entry 600: gap",
+    ] {
+        assert!(said.text.contains(words), "{words:?} is not in {}", said.text);
+    }
+    let mut how = How {
+        keys: vec![stage.app.broker.verifier_key().unwrap().to_string()],
+        ..How::default()
+    };
+    let log = format!("{address}/log");
+    let nobody = verify(log.as_ref(), &how).await;
+    assert_eq!(nobody.code, 2, "{}", nobody.text);
+    assert!(nobody.text.contains("BREAKGLASS_LOG_TOKEN"), "{}", nobody.text);
+    how.token = Some(TOKEN.to_owned());
+    how.keys = vec![
+        crate::ledger::Signer::from_seed("breakglass.example.org/ledger", [9; 32])
+            .unwrap()
+            .verifier_key()
+            .to_string(),
+    ];
+    let other = verify(log.as_ref(), &how).await;
+    assert_eq!(other.code, 1, "{}", other.text);
+    assert!(other.text.contains("bad-signature"), "{}", other.text);
+    let open = verify("http://log.example.test/log".as_ref(), &how).await;
+    assert!(
+        open.code == 2 && open.text.contains("without encryption"),
+        "{}",
+        open.text
+    );
+}
+
+#[tokio::test]
+async fn verify_names_an_altered_tile_an_altered_entry_a_fork_and_a_rollback() {
+    let (stage, other) = (stage(300).await, stage(300).await);
+    let (address, elsewhere) = (stage.listen().await, other.listen().await);
+    let head = async |stage: &Stage| stage.app.broker.store.head().await.unwrap().checkpoint;
+    // One origin and one key, two histories of one size.
+    let said = verified(&stage, &address, &[head(&other).await]).await;
+    assert_eq!(said.code, 1, "{}", said.text);
+    assert!(
+        said.text.contains("fork: the log was forked: at size 300"),
+        "{}",
+        said.text
+    );
+    let more = record(EntryKind::Finding, now(), About::default(), "more", json!({}));
+    other
+        .app
+        .broker
+        .store
+        .commit(Transition::new(more))
+        .await
+        .unwrap();
+    let said = verified(&stage, &address, &[head(&other).await]).await;
+    assert_eq!(said.code, 1, "{}", said.text);
+    assert!(
+        said.text.contains("rollback") && said.text.contains("of size 301"),
+        "{}",
+        said.text
+    );
+    by_hand(
+        &stage,
+        "UPDATE tree_nodes SET hash = zeroblob(32) WHERE level = 1 AND idx = 0",
+    )
+    .await;
+    let said = verified(&stage, &address, &[]).await;
+    assert_eq!(said.code, 1, "{}", said.text);
+    assert!(
+        said.text.contains("tile-altered: the tile 1/000.p/1"),
+        "{}",
+        said.text
+    );
+    by_hand(
+        &other,
+        "UPDATE segments SET bytes = (SELECT bytes FROM segments WHERE first = 0) WHERE first = 97",
+    )
+    .await;
+    let said = verified(&other, &elsewhere, &[]).await;
+    assert_eq!(said.code, 1, "{}", said.text);
+    assert!(
+        said.text.contains("could not be read to its end"),
+        "{}",
+        said.text
     );
 }
