@@ -104,6 +104,7 @@ async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>
         .map(|given| read_held(given))
         .collect::<Result<Vec<_>, _>>()?
         .concat();
+    let audit_log = read_audit_logs(&how.audit_logs)?;
     if let Some(url) = path
         .to_str()
         .filter(|text| text.starts_with("http://") || text.starts_with("https://"))
@@ -195,6 +196,15 @@ async fn feed(
         bar.at(row);
     }
     Ok(())
+}
+
+fn read_audit_logs(files: &[PathBuf]) -> Result<Option<AuditLog>, Unchecked> {
+    let mut log = AuditLog::default();
+    for file in files {
+        log.add(file)
+            .map_err(|error| Unchecked::File(file.clone(), error.to_string()))?;
+    }
+    Ok((!files.is_empty()).then_some(log))
 }
 
 /// The notes of one `--against`. A file without any is handed on whole, so that it is named as none.
