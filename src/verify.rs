@@ -8,8 +8,8 @@ mod progress;
 use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
 use crate::causes::chain;
 use crate::ledger::bundle::MAX_BUNDLE;
-use crate::ledger::checkpoint::{MAX_NOTE, notes_in};
-use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey};
+use crate::ledger::checkpoint::MAX_NOTE;
+use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey, notes_in};
 use crate::store::StoreError;
 use crate::store::sqlite::evidence::Evidence;
 use address::Address;
@@ -574,6 +574,64 @@ pub(crate) mod tests {
             "{}",
             said.text
         );
+    }
+
+    #[tokio::test]
+    async fn the_api_servers_own_log_shows_what_the_operator_left_out() {
+        use crate::broker::canary::nonce_with;
+        let log = Log::honest().await;
+        let head = SignedCheckpoint::parse(&log.store.head().await.unwrap().checkpoint).unwrap();
+        let (size, root) = (head.checkpoint().size, head.checkpoint().root);
+        let event = |user: &str, name: &str| {
+            json!({"auditID": name, "stage": "ResponseComplete", "verb": "get", "requestURI": format!("/x/{name}"),
+                "user": {"username": user}, "objectRef": {"name": name}, "stageTimestamp": now()})
+            .to_string()
+        };
+        let check = async |lines: &[String]| {
+            let how = How {
+                keys: Log::key(),
+                audit_logs: vec![log.keep("audit.log", &lines.join("\n"))],
+                ..How::default()
+            };
+            super::verify(&log.path(), &how).await
+        };
+        let canary = |size, root| event(crate::config::BROKER_USER, &nonce_with(Some((size, root))));
+        let good = check(&[canary(size, root)]).await;
+        assert_eq!(good.code, 0, "{}", good.text);
+        assert!(
+            good.text.contains("1 heads of this log carried by canaries"),
+            "{}",
+            good.text
+        );
+        let forked = check(&[canary(3, [9; 32])]).await;
+        assert!(
+            forked.code == 1 && forked.text.contains("fork: "),
+            "{}",
+            forked.text
+        );
+        let rolled_back = check(&[canary(size + 5, root)]).await;
+        assert!(
+            rolled_back.code == 1 && rolled_back.text.contains("rollback: "),
+            "{}",
+            rolled_back.text
+        );
+        let of_a_grant = event(
+            "system:serviceaccount:breakglass-grants:breakglass-x-1",
+            "left-out",
+        );
+        let missing = check(&[canary(size, root), of_a_grant]).await;
+        assert_eq!(missing.code, 1, "{}", missing.text);
+        for words in [
+            "integrity: whole",
+            "completeness: BROKEN, 1 events of grants",
+            "/x/left-out",
+        ] {
+            assert!(
+                missing.text.contains(words),
+                "{words:?} is not in {}",
+                missing.text
+            );
+        }
     }
 
     #[tokio::test]

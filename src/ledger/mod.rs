@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod checks;
 pub mod cosignature;
 pub mod entry;
+pub mod notes;
 pub mod problem;
 pub mod proof;
 pub mod report;
@@ -25,6 +26,7 @@ pub mod tile_proof;
 pub mod tree;
 pub mod verify;
 pub mod verify_bundle;
+pub mod verify_log;
 pub mod verify_tiles;
 
 pub use bundle::{Bundle, BundleEntry, BundleError, Consistency};
@@ -32,6 +34,7 @@ pub use checkpoint::{Checkpoint, KeyError, NoteError, SignedCheckpoint, Signer, 
 pub use checks::{Approval, ApprovalCheck, Checks};
 pub use cosignature::WitnessKey;
 pub use entry::{Draft, Entry, EntryError, Salt};
+pub use notes::notes_in;
 pub use problem::{Problem, Source};
 pub use proof::{Proofs, Prover, verify_consistency, verify_inclusion};
 pub use report::{ApprovalCount, Completeness, Hole, Integrity, Report};
@@ -41,5 +44,6 @@ pub use segment::{HEADER_LEN, MAX_BODY, MAX_COUNT, OpenSegment, SegmentError, op
 pub use tile::{Node, TileKind, TilePath};
 pub use tile_proof::{ProofPlan, Span};
 pub use tree::{Frontier, Hash, TreeError, leaf_hash, node_hash};
-pub use verify::{Progress, Verifier, verify_log};
+pub use verify::{Progress, Verifier};
 pub use verify_bundle::verify_bundle;
+pub use verify_log::verify_log;

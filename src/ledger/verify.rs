@@ -382,33 +382,6 @@ fn moved_from(open: &OpenSegment, position: u32, wrong: &[u32]) -> Option<u64> {
     })
 }
 
-/// Verifies a log from two iterators: its checkpoints by rising size, and its segments with the index
-/// in their row by rising index. `progress` is told after each segment.
-pub fn verify_log(
-    checks: Checks<'_>,
-    checkpoints: impl IntoIterator<Item = String>,
-    segments: impl IntoIterator<Item = (u64, Vec<u8>)>,
-    progress: &mut dyn FnMut(&Progress),
-) -> Report {
-    let mut verifier = Verifier::new(checks);
-    let mut checkpoints = checkpoints.into_iter();
-    // Checkpoints are taken until one lies beyond the segment, so that few are held at a time.
-    let mut taken = 0;
-    for (row, bytes) in segments {
-        let end =
-            segment::leaves(&bytes).map_or(row, |(first, leaves)| first.saturating_add(leaves.len() as u64));
-        while taken <= end
-            && let Some(note) = checkpoints.next()
-        {
-            taken = SignedCheckpoint::parse(&note).map_or(taken, |signed| signed.checkpoint().size);
-            verifier.stored_checkpoint(&note);
-        }
-        progress(&verifier.segment(row, &bytes));
-    }
-    checkpoints.for_each(|note| verifier.stored_checkpoint(&note));
-    verifier.finish()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::checkpoint::{Checkpoint, Signer};
@@ -419,6 +392,7 @@ pub(super) mod tests {
     use super::super::seed::Seed;
     use super::super::segment::HEADER_LEN;
     use super::super::segment::tests::{draft, drafts, time};
+    use super::super::verify_log::verify_log;
     use super::*;
     use crate::domain::entry_kind::EntryKind;
     use proptest::prelude::*;
