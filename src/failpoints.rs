@@ -26,11 +26,13 @@ use breakglass::forge::{
 };
 use breakglass::identity::{Asking, Begin, CallbackParams, Flow, Identity, Refusal, SignedIn};
 use breakglass::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
+use breakglass::ledger::VerifierKey;
 use breakglass::notify::{DeliveryError, Notifier};
 use breakglass::store::{
-    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
-    StoredSegment,
+    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Sign, SignError,
+    Store, StoreError, StoredSegment,
 };
+use breakglass::witness::{NoAnswer, Witnesses};
 use chrono::TimeDelta;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +139,7 @@ pointed!(PointedStore: Store, "store" {
         async fn segment_of(index: u64) -> Answer<Option<StoredSegment>, StoreError>;
         async fn segments(first: u64, limit: u32) -> Answer<Vec<StoredSegment>, StoreError>;
         async fn leaves(first: u64, count: u64) -> Answer<Vec<[u8; 32]>, StoreError>;
+        async fn nodes(level: u8, first: u64, count: u64) -> Answer<Vec<[u8; 32]>, StoreError>;
         async fn version_before(cluster: &str, key: &ObjectKey, version: u64, seen_before_ms: Option<i64>) -> Answer<Option<ObjectVersion>, StoreError>;
         async fn versions_before(cluster: &str, resource: &ObjectKey, seen_before_ms: i64) -> Answer<Vec<ObjectVersion>, StoreError>;
         async fn setting(name: &str) -> Answer<Option<String>, StoreError>;
@@ -192,6 +195,17 @@ pointed!(PointedNotifier: Notifier, "notify" {
     async fn send(notice: &Notice, channel: &str, checkpoint: &str) -> Answer<(), DeliveryError>;
 });
 
+pointed!(PointedWitnesses: Witnesses, "witness" {
+    async fn add_checkpoint(witness: &str, body: &str) -> Answer<breakglass::witness::Answer, NoAnswer>;
+});
+
+pointed!(PointedSign: Sign, "sign" {
+    async fn sign(text: &[u8]) -> Answer<[u8; 64], SignError>;
+    reads {
+        fn key() -> VerifierKey;
+    }
+});
+
 pointed!(PointedIdentity: Identity, "identity" {
     async fn begin(asking: Asking, now: Time) -> Answer<Begin, Refusal>;
     async fn finish(flow: &Flow, params: &CallbackParams, now: Time) -> Answer<SignedIn, Refusal>;
@@ -206,6 +220,8 @@ pub fn list() -> Vec<String> {
         ("forge", PointedForge::CALLS),
         ("notify", PointedNotifier::CALLS),
         ("identity", PointedIdentity::CALLS),
+        ("sign", PointedSign::CALLS),
+        ("witness", PointedWitnesses::CALLS),
     ];
     let calls = calls
         .into_iter()
@@ -216,6 +232,18 @@ pub fn list() -> Vec<String> {
         .chain(calls)
         .flat_map(|(part, call)| ["before", "after"].map(|side| format!("{part}.{call}.{side}")))
         .collect()
+}
+
+/// The keys with points around them.
+pub fn around_keys(keys: Vec<Arc<dyn Sign>>) -> Vec<Arc<dyn Sign>> {
+    keys.into_iter()
+        .map(|key| Arc::new(PointedSign(key)) as Arc<dyn Sign>)
+        .collect()
+}
+
+/// The witnesses with points around them.
+pub fn around_witnesses(witnesses: Arc<dyn Witnesses>) -> Arc<dyn Witnesses> {
+    Arc::new(PointedWitnesses(witnesses))
 }
 
 /// The parts with points around them, armed as the environment says.

@@ -19,4 +19,5 @@ pub mod notify;
 pub mod store;
 pub mod verify;
 pub mod web;
+pub mod witness;
 pub mod worker;

@@ -39,16 +39,26 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration.
     Schema,
-    /// Check a store or an export: nothing altered, nothing missing. Offline, with the log's public key.
+    /// Check a store, an export or a log by its address: nothing altered, nothing missing. With the log's public key.
     Verify {
-        /// A SQLite store, or an exported grant (.bgx).
+        /// A SQLite store, an exported grant (.bgx), or a log's address (https://HOST/log); for the last, the bearer
+        /// token is read from BREAKGLASS_LOG_TOKEN.
         path: PathBuf,
         /// The log's public key (name+hash+base64), or a file that holds it; may be given several times.
         #[arg(long)]
         key: Vec<String>,
-        /// A checkpoint held elsewhere (a pull request's, a mail's), in a file.
+        /// Checkpoints held elsewhere (a pull request's, a mail's): a file that holds one or more, or one itself; may
+        /// be given several times.
         #[arg(long)]
         against: Vec<PathBuf>,
+        /// An API server's own audit log (a line an event, gzip or plain), had from where the broker's operator cannot
+        /// write; may be given several times. What canaries carried into it is held against the log, and each event of
+        /// a grant in it must be in the store.
+        #[arg(long)]
+        audit_log: Vec<PathBuf>,
+        /// Further certificate authorities for a log's address, PEM.
+        #[arg(long)]
+        ca_file: Option<PathBuf>,
     },
     /// Print the public key of the ledger: what `verify --key` wants, to be kept where the service cannot reach.
     Key {
@@ -90,7 +100,23 @@ fn main() -> ExitCode {
         #[cfg(feature = "failpoints")]
         Command::Failpoints => Ok(failpoints::list().join("\n") + "\n"),
         Command::Drill(options) => return drilled(&options),
-        Command::Verify { path, key, against } => return verified(&path, &key, &against),
+        Command::Verify {
+            path,
+            key,
+            against,
+            audit_log,
+            ca_file,
+        } => {
+            let token = std::env::var("BREAKGLASS_LOG_TOKEN").ok();
+            let how = verify::How {
+                keys: key,
+                against,
+                token: token.filter(|token| !token.is_empty()),
+                ca_file,
+                audit_logs: audit_log,
+            };
+            return verified(&path, &how);
+        }
     };
     match said {
         Ok(text) => {
@@ -104,11 +130,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// A line a key: while one is being replaced there are two.
 fn key(file: &Path) -> Result<String, String> {
     let config = config::command::load(file, true)?;
-    ledger::Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose())
-        .map(|signer| format!("{}\n", signer.verifier_key()))
-        .map_err(|error| format!("error: ledger.signing_key: {error}"))
+    config
+        .ledger
+        .keys()
+        .map(|(name, key)| {
+            ledger::Signer::from_text(&config.ledger.origin, key.expose())
+                .map(|signer| format!("{}\n", signer.verifier_key()))
+                .map_err(|error| format!("error: ledger.{name}: {error}"))
+        })
+        .collect()
 }
 
 fn drilled(options: &drill::Options) -> ExitCode {
@@ -126,7 +159,7 @@ fn drilled(options: &drill::Options) -> ExitCode {
 }
 
 /// 0 nothing altered, 1 something altered or missing, 2 it could not be checked.
-fn verified(path: &Path, keys: &[String], against: &[PathBuf]) -> ExitCode {
+fn verified(path: &Path, how: &verify::How) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -134,7 +167,7 @@ fn verified(path: &Path, keys: &[String], against: &[PathBuf]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let said = runtime.block_on(verify::verify(path, keys, against));
+    let said = runtime.block_on(verify::verify(path, how));
     print!("{}", said.text);
     ExitCode::from(said.code)
 }

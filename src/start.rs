@@ -12,9 +12,10 @@ use breakglass::forge::{self, Forge, github::GitHub};
 use breakglass::identity::{self, Identity, OpenIdConnect};
 use breakglass::ledger::Signer;
 use breakglass::notify::{Channels, Notifier};
-use breakglass::store::Store;
 use breakglass::store::sqlite::SqliteStore;
+use breakglass::store::{Sign, Signers, Store};
 use breakglass::web;
+use breakglass::witness::{HttpWitnesses, Witnesses};
 use breakglass::worker;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,14 +57,17 @@ async fn run(config: Config) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     #[cfg(feature = "failpoints")]
     let clock: Arc<dyn Clock> = SteppedClock::from_env();
-    let signer = Arc::new(
-        Signer::from_text(&config.ledger.origin, config.ledger.signing_key.expose())
-            .map_err(|error| format!("ledger.signing_key: {error}"))?,
-    );
+    let mut signers = signers(&config)?;
+    #[cfg(feature = "failpoints")]
+    {
+        signers = crate::failpoints::around_keys(signers);
+    }
+    let force = signers.remove(0);
+    let signers = Signers::new(force, signers);
     let StoreConfig::Sqlite(path) = &config.store else {
         return Err("store: this version keeps its store in SQLite only; PostgreSQL follows".to_owned());
     };
-    let store = SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&signer))
+    let store = SqliteStore::open(path, Arc::clone(&clock), signers)
         .await
         .map_err(words)?;
     let mut clusters: BTreeMap<String, Arc<dyn Cluster>> = BTreeMap::new();
@@ -78,10 +82,14 @@ async fn run(config: Config) -> Result<(), String> {
     let notifier: Arc<dyn Notifier> = Arc::new(Channels::new(&config)?);
     let identity: Arc<dyn Identity> =
         Arc::new(OpenIdConnect::new(identity_settings(&config)?).map_err(words)?);
+    let witnesses: Arc<dyn Witnesses> = Arc::new(HttpWitnesses::new(&config.ledger)?);
     #[cfg(feature = "failpoints")]
     let (store, clusters, forge, notifier, identity) =
         crate::failpoints::around(store, clusters, forge, notifier, identity);
+    #[cfg(feature = "failpoints")]
+    let witnesses = crate::failpoints::around_witnesses(witnesses);
     let broker = Arc::new(Broker {
+        witnesses,
         store,
         clock: Arc::clone(&clock),
         clusters,
@@ -110,6 +118,19 @@ async fn run(config: Config) -> Result<(), String> {
         tracing::warn!("some loops did not stop in time");
     }
     served
+}
+
+/// The keys that sign checkpoints, the one in force first.
+fn signers(config: &Config) -> Result<Vec<Arc<dyn Sign>>, String> {
+    let ledger = &config.ledger;
+    ledger
+        .keys()
+        .map(|(name, key)| {
+            Signer::from_text(&ledger.origin, key.expose())
+                .map(|signer| Arc::new(signer) as Arc<dyn Sign>)
+                .map_err(|error| format!("ledger.{name}: {error}"))
+        })
+        .collect()
 }
 
 fn identity_settings(config: &Config) -> Result<identity::Settings, String> {

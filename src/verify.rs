@@ -1,17 +1,27 @@
-//! `breakglass verify`: is this record whole? Offline, with the public key, without a word of the broker.
+//! `breakglass verify`: is this record whole? With the public key alone: a store or an export offline, a
+//! log by its address as anybody reads it. No word of the broker is believed.
+
+mod address;
+mod audit_log;
+mod progress;
 
 use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
 use crate::causes::chain;
 use crate::ledger::bundle::MAX_BUNDLE;
 use crate::ledger::checkpoint::MAX_NOTE;
-use crate::ledger::{Bundle, Integrity, VerifierKey};
+use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey, notes_in};
 use crate::store::StoreError;
 use crate::store::sqlite::evidence::Evidence;
+use address::Address;
+use audit_log::{AuditLog, Held};
+use progress::Bar;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// How the bytes of every SQLite file begin.
 const SQLITE: &[u8] = b"SQLite format 3\0";
+/// The longest file of held checkpoints that is read, in bytes.
+const MAX_HELD: usize = 16 << 20;
 
 /// What is printed, and how the process ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +46,33 @@ enum Unchecked {
     File(PathBuf, String),
 }
 
-/// Checks the `SQLite` store or the export at `path` with `keys` (the log's public keys as text, or files
-/// that hold them), against checkpoints held elsewhere.
+/// What to check with.
+#[derive(Default)]
+pub struct How {
+    /// The log's public keys as text, or files that hold them.
+    pub keys: Vec<String>,
+    /// Checkpoints held elsewhere: files with one or more in them (a mail, a pull request's text), or the
+    /// notes themselves.
+    pub against: Vec<PathBuf>,
+    /// The bearer token for a log's address.
+    pub token: Option<String>,
+    /// Further authorities for a log's address, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// API servers' own audit logs, had from where the broker's operator cannot write.
+    pub audit_logs: Vec<PathBuf>,
+}
+
+/// Checks the `SQLite` store, the export, or the log at `path`, an address that begins with http.
 ///
 /// A completeness that has holes does not fail it: they are the log's own words, and are printed.
-pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
-    match check(path, keys, against).await {
+pub async fn verify(path: &Path, how: &How) -> Said {
+    match check(path, how).await {
         Ok((what, judged, cut_off)) => {
-            let whole = judged.report.integrity() == Integrity::Whole && cut_off.is_none();
+            let complete = judged.report.completeness.missing_total == 0;
+            let whole = judged.report.integrity() == Integrity::Whole && complete && cut_off.is_none();
             let mut text = format!("{}: {what}\n{judged}", path.display());
             if let Some(why) = cut_off {
-                text += "the file is damaged and could not be read to its end: ";
+                text += "it could not be read to its end: ";
                 text += &why;
                 text.push('\n');
             }
@@ -62,28 +88,44 @@ pub async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
     }
 }
 
-async fn check(
-    path: &Path,
-    keys: &[String],
-    against: &[PathBuf],
-) -> Result<(String, Judged, Option<String>), Unchecked> {
-    if keys.is_empty() {
+async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>), Unchecked> {
+    if how.keys.is_empty() {
         return Err(Unchecked::NoKey);
     }
-    let keys = keys
+    let keys = how
+        .keys
         .iter()
         .map(|key| read_keys(key))
         .collect::<Result<Vec<_>, _>>()?
         .concat();
-    let held = against
+    let held = how
+        .against
         .iter()
-        .map(|file| read_bounded(file, MAX_NOTE))
-        .map(|text| text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|given| read_held(given))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    let audit_log = read_audit_logs(&how.audit_logs)?;
+    if let Some(url) = path
+        .to_str()
+        .filter(|text| text.starts_with("http://") || text.starts_with("https://"))
+    {
+        let failed = |why: String| Unchecked::File(path.to_owned(), why);
+        let address = Address::new(url, how.token.clone(), how.ca_file.as_deref()).map_err(failed)?;
+        let note = address.checkpoint().await.map_err(failed)?;
+        let (judged, cut_off) = address
+            .judge(note, keys, held, audit_log.as_ref())
+            .await
+            .map_err(|error| failed(chain(&error)))?;
+        return Ok(("a log, by its address".to_owned(), judged, cut_off));
+    }
     let start = read_start(path)?;
     if start == SQLITE {
-        let (judged, cut_off) = check_store(path, keys, held).await?;
+        let (judged, cut_off) = check_store(path, keys, held, audit_log).await?;
         return Ok(("a broker's store".to_owned(), judged, cut_off));
+    }
+    if audit_log.is_some() {
+        let why = "an export holds too little to be compared with an audit log: check the store or the log's address";
+        return Err(Unchecked::File(path.to_owned(), why.to_owned()));
     }
     let bytes = read_bounded(path, MAX_BUNDLE)?;
     let bundle =
@@ -99,38 +141,80 @@ async fn check_store(
     path: &Path,
     keys: Vec<VerifierKey>,
     held: Vec<String>,
+    audit_log: Option<AuditLog>,
 ) -> Result<(Judged, Option<String>), Unchecked> {
     let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
     let mut evidence = Evidence::open(path).await.map_err(refused)?;
     let mut cut_off = None;
-    let judged = judge_stream(keys, held, async |pieces| {
+    let mut here = audit_log.as_ref().map(|_| Held::default());
+    let mut judged = judge_stream(keys, held, async |pieces| {
+        for (size, root) in audit_log.iter().flat_map(|log| &log.heads) {
+            send(&pieces, Piece::Carried(*size, *root)).await;
+        }
         // Past this point the file is a store: what cannot be read any more is damage, and is said
         // beside what the readable part shows.
-        if let Err(error) = feed(&mut evidence, &pieces).await {
+        if let Err(error) = feed(&mut evidence, &pieces, here.as_mut()).await {
             cut_off = Some(chain(&error));
         }
         Ok::<(), StoreError>(())
     })
     .await
     .map_err(refused)?;
+    if let (Some(log), Some(here)) = (&audit_log, &here) {
+        let (missing, total) = here.missing(log);
+        judged.report.completeness.missing = missing;
+        judged.report.completeness.missing_total = total as u64;
+        judged.compared = Some(here.compared(log));
+    }
     Ok((judged, cut_off))
 }
 
-async fn feed(evidence: &mut Evidence, pieces: &tokio::sync::mpsc::Sender<Piece>) -> Result<(), StoreError> {
+async fn feed(
+    evidence: &mut Evidence,
+    pieces: &tokio::sync::mpsc::Sender<Piece>,
+    mut here: Option<&mut Held>,
+) -> Result<(), StoreError> {
+    let mut size = 0;
     for note in evidence.checkpoints().await? {
+        size = SignedCheckpoint::parse(&note).map_or(size, |signed| signed.checkpoint().size.max(size));
         send(pieces, Piece::Checkpoint(note)).await;
     }
+    let mut bar = Bar::of(size);
     let filed = evidence.filed().await?;
     let mut pending = evidence.segment_after(None).await?;
     while let Some((row, bytes)) = pending {
         pending = evidence.segment_after(Some(row)).await?;
         let end = pending.as_ref().map_or(u64::MAX, |(next, _)| *next);
+        // A segment that cannot be opened is the judge's to name.
+        if let (Some(here), Ok(open)) = (&mut here, ledger::open(&bytes)) {
+            here.look(&open);
+        }
         let filed = filed
             .as_ref()
             .is_none_or(|filed| filed.range(row..end).next().is_some());
         send(pieces, Piece::Segment { row, bytes, filed }).await;
+        bar.at(row);
     }
     Ok(())
+}
+
+fn read_audit_logs(files: &[PathBuf]) -> Result<Option<AuditLog>, Unchecked> {
+    let mut log = AuditLog::default();
+    for file in files {
+        log.add(file)
+            .map_err(|error| Unchecked::File(file.clone(), error.to_string()))?;
+    }
+    Ok((!files.is_empty()).then_some(log))
+}
+
+/// The notes of one `--against`. A file without any is handed on whole, so that it is named as none.
+fn read_held(given: &Path) -> Result<Vec<String>, Unchecked> {
+    let text = match given.to_str().filter(|text| text.contains('\n')) {
+        Some(note) => note.to_owned(),
+        None => String::from_utf8_lossy(&read_bounded(given, MAX_HELD)?).into_owned(),
+    };
+    let notes = notes_in(&text);
+    Ok(if notes.is_empty() { vec![text] } else { notes })
 }
 
 /// A key as text, or every line of a file of keys.
@@ -193,7 +277,7 @@ pub(crate) mod tests {
     use crate::domain::transition::{About, Transition, Write, record};
     use crate::identity::flow::approval_nonce;
     use crate::ids::{ApprovalId, GrantId};
-    use crate::ledger::{self, HEADER_LEN, Signer};
+    use crate::ledger::{HEADER_LEN, Signer};
     use crate::store::Store;
     use crate::store::sqlite::SqliteStore;
     use base64::Engine as _;
@@ -206,6 +290,15 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     const ISSUER: &str = "https://sign-in.example.test";
+
+    async fn verify(path: &Path, keys: &[String], against: &[PathBuf]) -> Said {
+        let how = How {
+            keys: keys.to_vec(),
+            against: against.to_vec(),
+            ..How::default()
+        };
+        super::verify(path, &how).await
+    }
 
     pub(crate) fn now() -> Time {
         "2026-03-01T10:00:00Z".parse().unwrap()
@@ -467,7 +560,7 @@ pub(crate) mod tests {
             assert!(said.text.contains(words), "{words:?} is not in {}", said.text);
         }
         let key = Log::key()[0].parse().unwrap();
-        let bundle = export(&log.store, &key, log.grant).await.unwrap();
+        let bundle = export(&log.store, &[key], log.grant).await.unwrap();
         assert_eq!(
             bundle.entries.len(),
             15,
@@ -481,6 +574,64 @@ pub(crate) mod tests {
             "{}",
             said.text
         );
+    }
+
+    #[tokio::test]
+    async fn the_api_servers_own_log_shows_what_the_operator_left_out() {
+        use crate::broker::canary::nonce_with;
+        let log = Log::honest().await;
+        let head = SignedCheckpoint::parse(&log.store.head().await.unwrap().checkpoint).unwrap();
+        let (size, root) = (head.checkpoint().size, head.checkpoint().root);
+        let event = |user: &str, name: &str| {
+            json!({"auditID": name, "stage": "ResponseComplete", "verb": "get", "requestURI": format!("/x/{name}"),
+                "user": {"username": user}, "objectRef": {"name": name}, "stageTimestamp": now()})
+            .to_string()
+        };
+        let check = async |lines: &[String]| {
+            let how = How {
+                keys: Log::key(),
+                audit_logs: vec![log.keep("audit.log", &lines.join("\n"))],
+                ..How::default()
+            };
+            super::verify(&log.path(), &how).await
+        };
+        let canary = |size, root| event(crate::config::BROKER_USER, &nonce_with(Some((size, root))));
+        let good = check(&[canary(size, root)]).await;
+        assert_eq!(good.code, 0, "{}", good.text);
+        assert!(
+            good.text.contains("1 heads of this log carried by canaries"),
+            "{}",
+            good.text
+        );
+        let forked = check(&[canary(3, [9; 32])]).await;
+        assert!(
+            forked.code == 1 && forked.text.contains("fork: "),
+            "{}",
+            forked.text
+        );
+        let rolled_back = check(&[canary(size + 5, root)]).await;
+        assert!(
+            rolled_back.code == 1 && rolled_back.text.contains("rollback: "),
+            "{}",
+            rolled_back.text
+        );
+        let of_a_grant = event(
+            "system:serviceaccount:breakglass-grants:breakglass-x-1",
+            "left-out",
+        );
+        let missing = check(&[canary(size, root), of_a_grant]).await;
+        assert_eq!(missing.code, 1, "{}", missing.text);
+        for words in [
+            "integrity: whole",
+            "completeness: BROKEN, 1 events of grants",
+            "/x/left-out",
+        ] {
+            assert!(
+                missing.text.contains(words),
+                "{words:?} is not in {}",
+                missing.text
+            );
+        }
     }
 
     #[tokio::test]
@@ -609,7 +760,7 @@ pub(crate) mod tests {
     async fn an_altered_export_is_named() {
         let log = Log::honest().await;
         let key = Log::key()[0].parse().unwrap();
-        let bundle = export(&log.store, &key, log.grant).await.unwrap();
+        let bundle = export(&log.store, &[key], log.grant).await.unwrap();
         let file = log.keep("grant.bgx", &bundle.to_json().replacen("web-1-2", "web-1-3", 1));
         let said = verify(&file, &Log::key(), &[]).await;
         assert_eq!(said.code, 1, "{}", said.text);

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 6] = [
     &["causes", "clock", "ids", "config"],
     &["domain"],
     &["ledger", "audit", "drift"],
-    &["store", "cluster", "forge", "notify", "identity"],
+    &["store", "cluster", "forge", "notify", "identity", "witness"],
     &["broker"],
     &["worker", "web", "verify", "drill"],
 ];
@@ -218,7 +218,7 @@ fn writes_beside_the_door(source: &Source) -> Vec<String> {
     static DOOR: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"^store/\w+/commit(\.rs|/\w+\.rs)$").unwrap());
     static WRITES: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"(?i)\b(insert\s+(or\s+\w+\s+)?into|replace\s+into|update(\s+or\s+\w+)?|delete\s+from)\s+["`\[]?(requests|grants|follow_ups|findings|entries|segments|ledger_head|deliveries|actions)\b"#).unwrap()
+        Regex::new(r#"(?i)\b(insert\s+(or\s+\w+\s+)?into|replace\s+into|update(\s+or\s+\w+)?|delete\s+from)\s+["`\[]?(requests|grants|follow_ups|findings|entries|segments|ledger_head|tree_nodes|deliveries|actions)\b"#).unwrap()
     });
     if DOOR.is_match(&source.path) {
         return vec![];

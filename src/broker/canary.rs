@@ -9,6 +9,7 @@ use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::{EndCause, GrantState};
 use crate::domain::transition::{About, Transition, record};
 use crate::ids::random_bytes;
+use crate::ledger::{Hash, SignedCheckpoint};
 use crate::store::GrantFilter;
 use serde_json::json;
 
@@ -44,7 +45,28 @@ pub const CANARY_PREFIX: &str = "breakglass-canary-";
 /// A new name for a canary: unguessable, so that nobody can answer for it.
 #[must_use]
 pub fn nonce() -> String {
-    format!("{CANARY_PREFIX}{}", hex::encode(random_bytes::<12>()))
+    nonce_with(None)
+}
+
+/// The same, carrying a head of the ledger into the cluster's own audit log, where the broker's operator
+/// cannot change it: `verify --audit-log` holds the ledger to it.
+#[must_use]
+pub fn nonce_with(head: Option<(u64, Hash)>) -> String {
+    let nonce = format!("{CANARY_PREFIX}{}", hex::encode(random_bytes::<12>()));
+    match head {
+        Some((size, root)) => format!("{nonce}-{size}-{}", hex::encode(root)),
+        None => nonce,
+    }
+}
+
+/// The head that a canary of this name carries: size and root.
+#[must_use]
+pub fn carried(name: &str) -> Option<(u64, Hash)> {
+    let mut parts = name.strip_prefix(CANARY_PREFIX)?.split('-');
+    let (_, size, root) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut hash = Hash::default();
+    hex::decode_to_slice(root, &mut hash).ok()?;
+    parts.next().is_none().then_some((size.parse().ok()?, hash))
 }
 
 impl Broker {
@@ -64,7 +86,7 @@ impl Broker {
                 seen.canaries.sent_at = Some(now);
             });
             let sent = match self.clusters.get(name) {
-                Some(cluster) => cluster.canary(&nonce()).await,
+                Some(cluster) => cluster.canary(&nonce_with(self.head().await)).await,
                 None => continue,
             };
             let trouble = sent.err().map(|error| error.to_string());
@@ -72,6 +94,14 @@ impl Broker {
             self.judge_silence(name, &settings.canary).await?;
         }
         Ok(())
+    }
+
+    /// The ledger's head, for a canary to carry. Without one the canary goes all the same: that audit is
+    /// alive matters more at this moment, and a store that fails is told elsewhere.
+    async fn head(&self) -> Option<(u64, Hash)> {
+        let head = self.store.head().await.ok()?;
+        let note = SignedCheckpoint::parse(&head.checkpoint).ok()?;
+        Some((note.checkpoint().size, note.checkpoint().root))
     }
 
     /// Why no access may be lent on this cluster now, because audit is silent; `None` when it is not.

@@ -1,21 +1,19 @@
 //! The export of one grant: everything the ledger holds about it, with proofs up to the newest signed
 //! checkpoint, in one file that can be checked without this service.
 
+use super::log::Tiles;
 use super::{Broker, BrokerError, Result};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::person::Person;
 use crate::domain::transition::{About, Transition, record};
 use crate::ids::GrantId;
 use crate::ledger::{
-    self, Bundle, BundleEntry, Checkpoint, Consistency, OpenSegment, Proofs, Prover, SignedCheckpoint,
-    VerifierKey,
+    self, Bundle, BundleEntry, Checkpoint, Consistency, OpenSegment, ProofPlan, SignedCheckpoint, VerifierKey,
 };
 use crate::store::{EntryFilter, Store, StoreError};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How many leaf hashes are read at a time: 2 MB.
-const LEAVES_AT_ONCE: u64 = 1 << 16;
 /// Reading the ledger is entered once per person, query, and so many seconds.
 const READ_ONCE: i64 = 600;
 
@@ -34,7 +32,7 @@ pub struct Proved {
 ///
 /// # Errors
 /// There is no such grant, or the store failed or holds what cannot be read.
-pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Result<Bundle> {
+pub async fn export(store: &dyn Store, keys: &[VerifierKey], grant: GrantId) -> Result<Bundle> {
     let Some(stored) = store.grant(grant).await? else {
         return Err(BrokerError::NotFound("grant"));
     };
@@ -84,7 +82,7 @@ pub async fn export(store: &dyn Store, key: &VerifierKey, grant: GrantId) -> Res
     Ok(Bundle {
         request: Some(stored.request),
         grant: Some(grant),
-        keys: vec![key.to_string()],
+        keys: keys.iter().map(ToString::to_string).collect(),
         checkpoint: head.checkpoint,
         consistency: proofs
             .consistency
@@ -171,6 +169,12 @@ pub async fn proved(store: &dyn Store, index: u64) -> Result<Option<Proved>> {
     }))
 }
 
+/// Proofs in the tree of `size`: of inclusion by index, of consistency by the older size.
+struct Proofs {
+    inclusion: BTreeMap<u64, Vec<ledger::Hash>>,
+    consistency: BTreeMap<u64, Vec<ledger::Hash>>,
+}
+
 async fn prove(
     store: &dyn Store,
     size: u64,
@@ -178,25 +182,20 @@ async fn prove(
     published: &BTreeSet<u64>,
 ) -> Result<Proofs> {
     let failed = |error: ledger::TreeError| corrupt("a ledger", &error);
-    let mut prover = Prover::new(size);
+    let mut tiles = Tiles::new(store);
+    let (mut inclusion, mut consistency) = (BTreeMap::new(), BTreeMap::new());
     for index in indices {
-        prover.include(*index).map_err(failed)?;
+        let plan = ProofPlan::inclusion(*index, size).map_err(failed)?;
+        inclusion.insert(*index, tiles.make(&plan).await?);
     }
     for old in published {
-        prover.extend_from(*old).map_err(failed)?;
+        let plan = ProofPlan::consistency(*old, size).map_err(failed)?;
+        consistency.insert(*old, tiles.make(&plan).await?);
     }
-    let mut next = 0;
-    while next < size {
-        let leaves = store.leaves(next, LEAVES_AT_ONCE.min(size - next)).await?;
-        if leaves.is_empty() {
-            break;
-        }
-        for leaf in &leaves {
-            prover.leaf(leaf).map_err(failed)?;
-        }
-        next += leaves.len() as u64;
-    }
-    Ok(prover.finish().map_err(failed)?)
+    Ok(Proofs {
+        inclusion,
+        consistency,
+    })
 }
 
 fn corrupt(what: &'static str, error: &dyn std::error::Error) -> StoreError {
@@ -312,9 +311,9 @@ impl Broker {
         let stored = self.grant(grant).await?;
         self.note_read(person, &format!("export of grant {grant}"), About::grant(&stored))
             .await?;
-        let key = self
-            .verifier_key()
+        let keys = self
+            .verifier_keys()
             .map_err(|error| BrokerError::Refused(error.to_string()))?;
-        export(self.store.as_ref(), &key, grant).await
+        export(self.store.as_ref(), &keys, grant).await
     }
 }

@@ -16,6 +16,7 @@ pub mod follow_up;
 pub mod grant;
 pub mod guard;
 pub mod heed;
+pub mod log;
 pub mod notices;
 pub mod observe;
 pub mod publish;
@@ -30,6 +31,7 @@ pub mod start;
 pub mod unwritten;
 pub mod verify;
 pub mod watch;
+pub mod witness;
 
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};
@@ -44,6 +46,7 @@ use crate::forge::{Forge, ForgeError};
 use crate::ids::{FindingId, GrantId};
 use crate::notify::Notifier;
 use crate::store::{Committed, Store, StoreError};
+use crate::witness::Witnesses;
 use chrono::TimeDelta;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -155,6 +158,8 @@ pub enum Changed {
 pub struct Broker {
     /// The configuration in force.
     pub config: Arc<Config>,
+    /// Who countersigns the ledger's checkpoints.
+    pub witnesses: Arc<dyn Witnesses>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The clock.

@@ -10,7 +10,9 @@ use crate::domain::request::{Approval, Request};
 use crate::domain::transition::About;
 use crate::identity::{ApprovalClaim, check_approval_token};
 use crate::ids::RequestId;
-use crate::ledger::{self, Bundle, Checks, Integrity, KeyError, Report, Signer, Verifier, VerifierKey};
+use crate::ledger::{
+    self, Bundle, Checks, Hash, Integrity, KeyError, Report, Signer, TilePath, Verifier, VerifierKey,
+};
 use crate::store::{EntryFilter, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -38,6 +40,17 @@ pub enum Piece {
         /// It may hold a filed request.
         filed: bool,
     },
+    /// The next entries of a log that is read by its address, with the leaf hashes that a tile gives.
+    Bundle {
+        /// Leaf hashes.
+        leaves: Vec<Hash>,
+        /// As many entries.
+        entries: Vec<Vec<u8>>,
+    },
+    /// A head that a canary carried into an API server's own audit log.
+    Carried(u64, Hash),
+    /// A tile that does not fit those below it.
+    BadTile(TilePath),
 }
 
 /// A key of a sign-in provider that approvals rest on.
@@ -59,6 +72,8 @@ pub struct Judged {
     /// The providers' keys, each with the number of approvals that hold by it. An approval is as good
     /// as its key: whoever can write the store could add a key of their own.
     pub keys: BTreeMap<ProviderKey, u64>,
+    /// What was compared with an audit log, in a sentence.
+    pub compared: Option<String>,
 }
 
 /// Judges a log, fed piece by piece. Works through everything at once: keep it off the threads that
@@ -74,6 +89,9 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
     for piece in pieces {
         match piece {
             Piece::Checkpoint(note) => verifier.stored_checkpoint(&note),
+            Piece::Bundle { leaves, entries } => verifier.bundle(&leaves, &entries),
+            Piece::Carried(size, root) => verifier.carried_head(size, root),
+            Piece::BadTile(path) => verifier.bad_tile(path),
             Piece::Segment { row, bytes, filed } => {
                 if filed && let Ok(open) = ledger::open(&bytes) {
                     for position in 0..open.count() {
@@ -90,6 +108,7 @@ pub fn judge_log(keys: &[VerifierKey], held: &[String], pieces: impl Iterator<It
     Judged {
         report,
         keys: approvals.into_inner().keys,
+        compared: None,
     }
 }
 
@@ -117,6 +136,7 @@ pub fn judge_bundle(keys: &[VerifierKey], held: &[String], bundle: &Bundle) -> J
     Judged {
         report,
         keys: approvals.keys,
+        compared: None,
     }
 }
 
@@ -241,7 +261,7 @@ pub struct Checked {
 }
 
 impl Broker {
-    /// The public key that checks the ledger's checkpoints.
+    /// The public key in force that checks the ledger's checkpoints.
     ///
     /// # Errors
     /// The configured key is no key.
@@ -250,16 +270,28 @@ impl Broker {
         Ok(Signer::from_text(&ledger.origin, ledger.signing_key.expose())?.verifier_key())
     }
 
+    /// Every public key that checks them, the one in force first: between two keys there are both.
+    ///
+    /// # Errors
+    /// A configured key is no key.
+    pub fn verifier_keys(&self) -> std::result::Result<Vec<VerifierKey>, KeyError> {
+        let ledger = &self.config.ledger;
+        ledger
+            .keys()
+            .map(|(_, key)| Ok(Signer::from_text(&ledger.origin, key.expose())?.verifier_key()))
+            .collect()
+    }
+
     /// Loop: checks the whole ledger as `breakglass verify` does, and keeps what was found for the
     /// page. What is wrong is a finding.
     ///
     /// # Errors
     /// The store's, or the configured key's.
     pub async fn check_ledger(&self) -> Result<()> {
-        let key = self
-            .verifier_key()
+        let keys = self
+            .verifier_keys()
             .map_err(|error| BrokerError::Refused(error.to_string()))?;
-        let judged = judge_store(&self.store, key).await?;
+        let judged = judge_store(&self.store, keys).await?;
         let report = &judged.report;
         let whole = report.integrity() == Integrity::Whole;
         let holes = &report.completeness.holes;
@@ -308,7 +340,7 @@ impl Broker {
 ///
 /// # Errors
 /// The store's.
-pub async fn judge_store(store: &Arc<dyn Store>, key: VerifierKey) -> Result<Judged> {
+pub async fn judge_store(store: &Arc<dyn Store>, keys: Vec<VerifierKey>) -> Result<Judged> {
     let head = store.head().await?;
     let filter = EntryFilter {
         kinds: vec![EntryKind::RequestFiled],
@@ -322,7 +354,7 @@ pub async fn judge_store(store: &Arc<dyn Store>, key: VerifierKey) -> Result<Jud
         .map(|line| line.index)
         .collect();
     let store = Arc::clone(store);
-    judge_stream(vec![key], vec![], async move |pieces| {
+    judge_stream(keys, vec![], async move |pieces| {
         send(&pieces, Piece::Checkpoint(head.checkpoint)).await;
         let mut next = 0;
         while next < head.size {
@@ -384,6 +416,9 @@ pub async fn send(pieces: &mpsc::Sender<Piece>, piece: Piece) {
 
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(compared) = &self.compared {
+            writeln!(f, "{compared}")?;
+        }
         write!(f, "{}", self.report)?;
         if !self.keys.is_empty() {
             writeln!(

@@ -136,6 +136,17 @@ impl Config {
             vec!["ledger".into(), "signing_key".into()],
             &mut self.ledger.signing_key,
         ));
+        let of_ledger = |last: &str| vec![Step::from("ledger"), Step::from(last)];
+        if let Some(key) = &mut self.ledger.next_key {
+            all.push((of_ledger("next_key"), key));
+        }
+        if let Some(key) = &mut self.ledger.previous_key {
+            all.push((of_ledger("previous_key"), key));
+        }
+        for (name, reader) in &mut self.ledger.readers {
+            let steps = vec!["ledger".into(), "readers".into(), name.into(), "token".into()];
+            all.push((steps, &mut reader.token));
+        }
         all
     }
 

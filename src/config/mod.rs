@@ -40,7 +40,7 @@ pub use clusters::{
     SCOPE_LABEL, grant_name,
 };
 pub use forge::{DeployedPath, Forge, ForgeApp, ForgeCredentials, ForgeKind, Repository};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, LogReader, LogWitness};
 pub use notices::{Notices, Smtp, SmtpTls, Webhook};
 pub use problem::Problem;
 pub use profiles::{LONGEST_PATIENCE, Profile, WhenSilent};

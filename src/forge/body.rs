@@ -22,6 +22,8 @@ const MANUAL_END: usize = 44_000;
 const ACTIONS_END: usize = 56_000;
 /// The longest patch shown for one manual item.
 const PATCH: usize = 8_000;
+/// More of a checkpoint than this is not shown: one with two keys' signatures has about 350 characters.
+const LONGEST_NOTE: usize = 1_500;
 const CELL: usize = 200;
 
 /// What the description is made of. Plain text everywhere, no Markdown.
@@ -225,9 +227,12 @@ impl PullBody {
         }
         text.push_str(&format!("- Grant: {}\n", code(&self.grant, 100)));
         if let Some(checkpoint) = &self.checkpoint {
+            // As it was signed, line by line: whoever keeps this can hold the log to it.
+            let note: String = checkpoint.chars().take(LONGEST_NOTE).collect();
             text.push_str(&format!(
-                "- Ledger checkpoint (also in the commit): {}\n",
-                code(checkpoint, 300)
+                "- Ledger checkpoint (its size and root are in the commit too); check the log against it with \
+                 `breakglass verify --against`:\n\n{}\n",
+                block(&note, "")
             ));
         }
         if !self.controls.is_empty() {
@@ -383,7 +388,7 @@ mod tests {
             "`spec.replicas` | `3` | `5` | `apps/web.yaml`",
             "`patch` | `deployment/web`",
             "```diff\n- a\n+ b\n```",
-            "`42:abc`",
+            "```\n42:abc\n```",
             "`0190-grant`",
             "`AC-6(9)`",
             "(<https://breakglass.example.org/grants/1>)",
@@ -503,7 +508,7 @@ mod tests {
             "more rows are in the record",
             "The patch has 20000 characters",
             "was cut to fit",
-            "`42:abc`",
+            "```\n42:abc\n```",
             "`0190-grant`",
         ] {
             assert!(text.contains(fact), "{fact}");

@@ -52,7 +52,7 @@ pub enum NoteError {
     Origin(String),
 }
 
-fn check_name(name: &str) -> Result<(), KeyError> {
+pub(super) fn check_name(name: &str) -> Result<(), KeyError> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
     if name.is_empty() || name.len() > 255 || name.chars().any(bad) {
         Err(KeyError::Name)
@@ -160,15 +160,16 @@ impl Signer {
         }
     }
 
+    /// The raw Ed25519 signature of `text`.
+    #[must_use]
+    pub fn sign_text(&self, text: &[u8]) -> [u8; 64] {
+        self.key.sign(text).to_bytes()
+    }
+
     /// Signs a checkpoint of this signer's log.
     pub fn sign(&self, checkpoint: &Checkpoint) -> Result<SignedCheckpoint, NoteError> {
-        if checkpoint.origin != self.name {
-            return Err(NoteError::Origin(checkpoint.origin.clone()));
-        }
-        let body = checkpoint.body();
-        let mut signed = self.verifier_key().id().to_be_bytes().to_vec();
-        signed.extend_from_slice(&self.key.sign(body.as_bytes()).to_bytes());
-        SignedCheckpoint::parse(&format!("{body}\n— {} {}\n", self.name, BASE64.encode(signed)))
+        let signature = self.sign_text(checkpoint.body().as_bytes());
+        SignedCheckpoint::compose(checkpoint, &[(self.verifier_key(), signature)])
     }
 }
 
@@ -199,7 +200,7 @@ impl VerifierKey {
     }
 }
 
-fn key_id(name: &str, kind: u8, key: &[u8]) -> u32 {
+pub(super) fn key_id(name: &str, kind: u8, key: &[u8]) -> u32 {
     let hash = Sha256::new()
         .chain_update(name)
         .chain_update([b'\n', kind])
@@ -260,6 +261,48 @@ pub struct SignedCheckpoint {
 }
 
 impl SignedCheckpoint {
+    /// The note of a checkpoint with these signatures, each of which must hold.
+    pub fn compose(
+        checkpoint: &Checkpoint,
+        signatures: &[(VerifierKey, [u8; 64])],
+    ) -> Result<Self, NoteError> {
+        let mut text = checkpoint.body();
+        text.push('\n');
+        for (key, signature) in signatures {
+            let signed = [key.id().to_be_bytes().as_slice(), signature].concat();
+            text.push_str(&format!("— {} {}\n", key.name, BASE64.encode(signed)));
+        }
+        let note = Self::parse(&text)?;
+        for (key, _) in signatures {
+            note.verify(std::slice::from_ref(key))?;
+        }
+        Ok(note)
+    }
+
+    /// The same checkpoint with further signature lines: a witness's.
+    pub fn with_lines(&self, lines: &str) -> Result<Self, NoteError> {
+        let note = Self::parse(&format!("{}{lines}", self.text))?;
+        if note.body_len == self.body_len {
+            Ok(note)
+        } else {
+            Err(NoteError::Note("more than signature lines"))
+        }
+    }
+
+    /// The text that is signed.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        &self.text[..self.body_len]
+    }
+
+    /// The signatures that are given as by this name and key id.
+    pub(super) fn signatures_by(&self, name: &str, id: u32) -> impl Iterator<Item = &[u8]> {
+        self.signatures
+            .iter()
+            .filter(move |given| given.name == name && given.id == id)
+            .map(|given| given.bytes.as_slice())
+    }
+
     /// Reads a note. Says nothing about its signatures: see [`Self::verify`].
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         if text.len() > MAX_NOTE {

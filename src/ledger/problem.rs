@@ -1,5 +1,6 @@
 //! What can be wrong with a log, each with its place.
 
+use super::tile::TilePath;
 use super::tree::Hash;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::fmt;
@@ -11,6 +12,8 @@ pub enum Source {
     Stored,
     /// It was kept elsewhere: the auditor's own.
     Held,
+    /// A canary carried it into an API server's own audit log. It is not signed: that log is the witness.
+    Carried,
 }
 
 impl fmt::Display for Source {
@@ -18,6 +21,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Stored => "stored checkpoint",
             Self::Held => "checkpoint held elsewhere",
+            Self::Carried => "head in the API server's audit log",
         })
     }
 }
@@ -35,6 +39,10 @@ pub enum Problem {
     LeafAltered { index: u64, segment: u64 },
     /// An entry stands where another one was entered.
     EntryMoved { index: u64, from: u64, segment: u64 },
+    /// An entry's bytes are none that this program knows.
+    EntryUnreadable { index: u64, why: String },
+    /// A tile's hashes are not those that the tiles below it make.
+    TileAltered { path: TilePath },
     /// A bundle's entry is not part of the tree at its index.
     EntryNotInTree { index: u64, why: String },
     /// A bundle's payload is not the one that its entry names.
@@ -87,6 +95,8 @@ impl Problem {
             Self::EntryAltered { .. } => "entry-altered",
             Self::LeafAltered { .. } => "leaf-altered",
             Self::EntryMoved { .. } => "entry-moved",
+            Self::EntryUnreadable { .. } => "entry-unreadable",
+            Self::TileAltered { .. } => "tile-altered",
             Self::EntryNotInTree { .. } => "entry-not-in-tree",
             Self::PayloadAltered { .. } => "payload-altered",
             Self::SegmentDamaged { .. } => "segment-damaged",
@@ -138,6 +148,13 @@ impl fmt::Display for Problem {
                 write!(
                     f,
                     "entries were reordered: at index {index} (in the segment that begins at {segment}) stands what was entered at index {from}"
+                )
+            }
+            Self::EntryUnreadable { index, why } => write!(f, "entry {index} cannot be read: {why}"),
+            Self::TileAltered { path } => {
+                write!(
+                    f,
+                    "the tile {path} does not hold the hashes that the tiles below it make"
                 )
             }
             Self::EntryNotInTree { index, why } => {

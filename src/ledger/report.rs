@@ -56,6 +56,11 @@ pub struct Completeness {
     pub holes_left_off: u64,
     /// Clusters whose canary was missed and has not resumed.
     pub silent: Vec<String>,
+    /// Events of grants that an API server's own audit log holds and this log does not, a line each; the
+    /// first few.
+    pub missing: Vec<String>,
+    /// How many of them there are.
+    pub missing_total: u64,
 }
 
 impl Completeness {
@@ -146,10 +151,15 @@ impl fmt::Display for Plain<'_> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A log that is read by its address or an export has no segments.
+        let segments = match self.segments {
+            0 => String::new(),
+            count => format!("{count} segments, "),
+        };
         writeln!(
             f,
-            "{} entries, {} segments, {} checkpoints",
-            self.entries, self.segments, self.checkpoints
+            "{} entries, {segments}{} checkpoints",
+            self.entries, self.checkpoints
         )?;
         if let Some(root) = self.root {
             writeln!(
@@ -195,7 +205,18 @@ impl fmt::Display for Report {
             holes,
             holes_left_off,
             silent,
+            missing,
+            missing_total,
         } = &self.completeness;
+        if *missing_total > 0 {
+            writeln!(
+                f,
+                "completeness: BROKEN, {missing_total} events of grants are in the API server's audit log and not here"
+            )?;
+            for line in missing {
+                writeln!(f, "  missing: {}", Plain(line))?;
+            }
+        }
         if holes.is_empty() {
             return writeln!(f, "completeness: the log knows of no hole");
         }

@@ -4,6 +4,7 @@
 use super::entry::{Draft, Entry, EntryError, Salt, check_names, payload_digest};
 use super::seed::Seed;
 use super::segment::{CRC_AT, HEADER_LEN, MAGIC, MAX_BODY, MAX_COUNT, SegmentError, VERSION, checksum, open};
+use super::tile::{Node, append};
 use super::tree::{Frontier, Hash, leaf_hash};
 use crate::clock::Time;
 
@@ -43,6 +44,8 @@ pub struct Segment {
     pub bytes: Vec<u8>,
     /// The leaf hashes in order.
     pub leaves: Vec<Hash>,
+    /// The roots at the edges of tiles that these leaves complete.
+    pub nodes: Vec<Node>,
 }
 
 /// A segment that has everything but its place in the log.
@@ -57,7 +60,10 @@ impl Prepared {
     #[must_use]
     pub fn place(mut self, frontier: &mut Frontier) -> Segment {
         let first = frontier.size();
-        self.leaves.iter().for_each(|leaf| frontier.append(leaf));
+        let mut nodes = vec![];
+        for leaf in &self.leaves {
+            append(frontier, leaf, &mut nodes);
+        }
         finish(&mut self.bytes, first);
         let count = u32::try_from(self.leaves.len()).unwrap_or_else(|_| unreachable!("MAX_COUNT fits"));
         Segment {
@@ -65,6 +71,7 @@ impl Prepared {
             count,
             bytes: self.bytes,
             leaves: self.leaves,
+            nodes,
         }
     }
 }

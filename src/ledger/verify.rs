@@ -25,19 +25,19 @@ struct Claim {
 
 // An entry whose bytes and stored leaf disagree; which of the two was altered is told by the next
 // signed root.
-struct Doubt {
-    index: u64,
-    segment: u64,
-    kind: String,
-    moved_from: Option<u64>,
+pub(super) struct Doubt {
+    pub(super) index: u64,
+    pub(super) segment: u64,
+    pub(super) kind: String,
+    pub(super) moved_from: Option<u64>,
 }
 
 /// Checks a log that is pushed in, so that an asynchronous store can feed it.
 pub struct Verifier<'a> {
-    checks: Checks<'a>,
-    report: Report,
+    pub(super) checks: Checks<'a>,
+    pub(super) report: Report,
     // The index that the next segment should begin at.
-    next: u64,
+    pub(super) next: u64,
     // The tree over the stored leaves; `computed` over those made from the entries, while they differ.
     tree: Frontier,
     computed: Option<Frontier>,
@@ -98,6 +98,16 @@ impl<'a> Verifier<'a> {
         if source == Source::Stored {
             self.newest_stored = self.newest_stored.max(size);
         }
+        self.claim_head(size, root, source);
+    }
+
+    /// Takes a head that is not signed, from a log that the operator cannot write: before the entries it
+    /// covers.
+    pub fn carried_head(&mut self, size: u64, root: Hash) {
+        self.claim_head(size, root, Source::Carried);
+    }
+
+    fn claim_head(&mut self, size: u64, root: Hash, source: Source) {
         if size < self.next {
             let why = "it came after the entries beyond it";
             return self.report.found(Problem::NotCompared { source, size, why });
@@ -145,13 +155,13 @@ impl<'a> Verifier<'a> {
         let agrees = good(root);
         for claim in &claims {
             if claim.root == root {
-                self.report.checkpoints += 1;
+                self.report.checkpoints += u64::from(claim.source != Source::Carried);
                 continue;
             }
             // With another claim that agrees the fork was named when the two met.
             match claim.source {
                 _ if agrees => {}
-                Source::Held => self.report.found(Problem::Fork {
+                Source::Held | Source::Carried => self.report.found(Problem::Fork {
                     size,
                     one: root,
                     other: claim.root,
@@ -166,7 +176,11 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        if agrees {
+        // What is not signed holds the log to it and covers nothing.
+        if claims
+            .iter()
+            .any(|claim| claim.root == root && claim.source != Source::Carried)
+        {
             (self.report.size, self.report.root) = (size, Some(root));
         }
     }
@@ -275,13 +289,9 @@ impl<'a> Verifier<'a> {
             }
         }
         for &position in &wrong {
-            if self.doubts.len() == MAX_LISTED {
-                self.report.problems_left_off += 1;
-                continue;
-            }
             let index = first + u64::from(position);
             let kind = open.entry(position).kind.to_owned();
-            self.doubts.push(Doubt {
+            self.doubt(Doubt {
                 index,
                 segment: first,
                 kind,
@@ -289,14 +299,28 @@ impl<'a> Verifier<'a> {
             });
         }
         if !wrong.is_empty() {
-            self.computed.get_or_insert_with(|| self.tree.clone());
+            self.compute_beside();
         }
         for (position, leaf) in (0..).zip(&computed) {
             self.append(&open.leaf(position), leaf);
         }
     }
 
-    fn append(&mut self, stored: &Hash, computed: &Hash) {
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
+        if self.doubts.len() == MAX_LISTED {
+            self.report.problems_left_off += 1;
+        } else {
+            self.doubts.push(doubt);
+        }
+    }
+
+    /// From here on the tree is followed over the computed leaves as well, until it is known which side
+    /// was altered.
+    pub(super) fn compute_beside(&mut self) {
+        self.computed.get_or_insert_with(|| self.tree.clone());
+    }
+
+    pub(super) fn append(&mut self, stored: &Hash, computed: &Hash) {
         self.next += 1;
         if !self.lost {
             self.tree.append(stored);
@@ -326,7 +350,7 @@ impl<'a> Verifier<'a> {
             });
         }
         for (&size, claims) in self.claims.range(present + 1..) {
-            if claims.iter().any(|claim| claim.source == Source::Held) {
+            if claims.iter().any(|claim| claim.source != Source::Stored) {
                 self.report.found(if self.newest_stored > present {
                     Problem::CutTail {
                         present,
@@ -358,33 +382,6 @@ fn moved_from(open: &OpenSegment, position: u32, wrong: &[u32]) -> Option<u64> {
     })
 }
 
-/// Verifies a log from two iterators: its checkpoints by rising size, and its segments with the index
-/// in their row by rising index. `progress` is told after each segment.
-pub fn verify_log(
-    checks: Checks<'_>,
-    checkpoints: impl IntoIterator<Item = String>,
-    segments: impl IntoIterator<Item = (u64, Vec<u8>)>,
-    progress: &mut dyn FnMut(&Progress),
-) -> Report {
-    let mut verifier = Verifier::new(checks);
-    let mut checkpoints = checkpoints.into_iter();
-    // Checkpoints are taken until one lies beyond the segment, so that few are held at a time.
-    let mut taken = 0;
-    for (row, bytes) in segments {
-        let end =
-            segment::leaves(&bytes).map_or(row, |(first, leaves)| first.saturating_add(leaves.len() as u64));
-        while taken <= end
-            && let Some(note) = checkpoints.next()
-        {
-            taken = SignedCheckpoint::parse(&note).map_or(taken, |signed| signed.checkpoint().size);
-            verifier.stored_checkpoint(&note);
-        }
-        progress(&verifier.segment(row, &bytes));
-    }
-    checkpoints.for_each(|note| verifier.stored_checkpoint(&note));
-    verifier.finish()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::checkpoint::{Checkpoint, Signer};
@@ -395,6 +392,7 @@ pub(super) mod tests {
     use super::super::seed::Seed;
     use super::super::segment::HEADER_LEN;
     use super::super::segment::tests::{draft, drafts, time};
+    use super::super::verify_log::verify_log;
     use super::*;
     use crate::domain::entry_kind::EntryKind;
     use proptest::prelude::*;

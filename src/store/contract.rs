@@ -245,6 +245,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn segments(&self, first: u64, limit: u32) -> Result<Vec<StoredSegment>, StoreError>;
     /// Leaf hashes of entries `first..first + count`.
     async fn leaves(&self, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError>;
+    /// Hashes `first..first + count` of a level of the tree: leaves at level 0, above it the roots over
+    /// `256^level` entries. Fewer where the log has not as many; whatever the log's size, only these are
+    /// read.
+    async fn nodes(&self, level: u8, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError>;
 
     /// Keeps versions of watched objects; known ones are left.
     async fn keep_versions(

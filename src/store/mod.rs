@@ -4,9 +4,11 @@
 
 pub mod contract;
 pub mod session;
+pub mod signing;
 pub mod sqlite;
 
 pub use contract::{
     Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
     StoredSegment,
 };
+pub use signing::{Sign, SignError, Signers};

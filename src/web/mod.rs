@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod limits;
 pub mod lists;
 mod live;
+mod log;
 pub mod pages;
 mod refused;
 mod request_form;
@@ -68,6 +69,7 @@ pub fn router(app: App) -> std::result::Result<Router, axum::http::header::Inval
         .merge(follow_ups::routes())
         .merge(zone::routes())
         .merge(lists::routes())
+        .merge(log::routes())
         .fallback(|| async { Error::NotFound })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(TimeoutLayer::with_status_code(

@@ -54,6 +54,9 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     for lane in Lane::ALL {
         tasks.spawn(jobs::run(Arc::clone(broker), lane, stop.clone()));
     }
+    spawn(broker, tasks, stop, "witnesses", every(2), |b| async move {
+        b.ask_witnesses().await
+    });
 }
 
 /// Runs `work` every `period`, and at once when something is poked.

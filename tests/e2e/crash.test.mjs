@@ -29,6 +29,7 @@ const elsewhere = {
   'commit.manual-item-accepted': 'needs a change that cannot be edited in git',
   'cluster.watch.after': 'a watch that is over is dropped, not answered, unless the API server ends it',
   'cluster.guard.after': 'a watch that is over is dropped, not answered, unless the API server ends it',
+  'witness.add_checkpoint': 'no witness in this world; asked again by the next round, and what it countersigned it countersigns again',
   'forge.reopen': 'needs a late action after the pull request was closed',
   'forge.find_pull': 'nothing calls it yet',
   'forge.branch_protection': 'nothing calls it yet',

@@ -5,7 +5,7 @@ use crate::domain::transition::{About, Transition, record};
 use crate::fixture::{at, grant};
 use crate::suite::{Engine, granted, opened, said, signer};
 use breakglass::ledger::report::Integrity;
-use breakglass::ledger::{Checks, Problem, Report, SignedCheckpoint, verify_log};
+use breakglass::ledger::{Checks, Frontier, Problem, Report, SignedCheckpoint, verify_log};
 use breakglass::store::{EntryFilter, Store, StoredSegment};
 use chrono::TimeDelta;
 use proptest::strategy::{Strategy, ValueTree};
@@ -236,4 +236,37 @@ pub async fn lines_are_found_newest_first_and_by_page<E: Engine>() {
     );
     assert_eq!(one.about, About::grant(&known));
     assert_eq!(store.entry(99).await.unwrap(), None);
+}
+
+/// A log of `count` entries in commits of 97.
+async fn long(store: &dyn Store, count: usize) {
+    let lines: Vec<_> = (0..count).map(|line| said(&format!("line {line}"))).collect();
+    for batch in lines.chunks(97) {
+        store
+            .commit(Transition::batch(batch.to_vec()).unwrap())
+            .await
+            .unwrap();
+    }
+}
+
+pub async fn hashes_of_every_level_are_kept_as_the_log_grows<E: Engine>() {
+    let (engine, store, clock) = opened::<E>().await;
+    long(&*store, 700).await;
+    drop(store);
+    let store = engine.open(Arc::new(clock), signer()).await;
+    long(&*store, 100).await;
+    let leaves = store.leaves(0, 800).await.unwrap();
+    assert_eq!(store.nodes(0, 250, 20).await.unwrap(), leaves[250..270]);
+    let nodes = store.nodes(1, 0, 256).await.unwrap();
+    assert_eq!(nodes.len(), 3, "one for each 256 entries, and none for the rest");
+    for (at, node) in nodes.iter().enumerate() {
+        let mut tree = Frontier::new();
+        leaves[at * 256..(at + 1) * 256]
+            .iter()
+            .for_each(|leaf| tree.append(leaf));
+        assert_eq!(*node, tree.root());
+    }
+    assert_eq!(store.nodes(1, 1, 1).await.unwrap(), nodes[1..2]);
+    assert_eq!(store.nodes(1, 3, 5).await.unwrap(), [[0; 32]; 0]);
+    assert_eq!(store.nodes(2, 0, 1).await.unwrap(), [[0; 32]; 0]);
 }

@@ -5,10 +5,11 @@ use crate::clock::{Clock, ManualClock};
 use crate::domain::transition::Transition;
 use crate::fixture::at;
 use crate::suite::{Engine, granted, said, signer};
+use breakglass::ledger::SignedCheckpoint;
 use breakglass::ledger::Signer;
-use breakglass::store::Store;
 use breakglass::store::session::Sessions;
 use breakglass::store::sqlite::SqliteStore;
+use breakglass::store::{Signers, Store};
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -213,4 +214,77 @@ async fn what_is_no_state_cannot_be_stored() {
         assert!(raw.execute(sql).await.is_err(), "{sql}");
     }
     assert_eq!(store.grant(grant.id).await.unwrap(), Some(grant));
+}
+
+#[tokio::test]
+async fn a_store_from_before_the_tree_was_kept_gets_it_when_it_is_opened() {
+    let engine = Sqlite::new().await;
+    let store = engine.try_open(signer()).await.unwrap();
+    for batch in 0..9 {
+        let lines = (0..100).map(|line| said(&format!("{batch}.{line}"))).collect();
+        store.commit(Transition::batch(lines).unwrap()).await.unwrap();
+    }
+    let nodes = store.nodes(1, 0, 256).await.unwrap();
+    assert_eq!(nodes.len(), 3);
+    drop(store);
+    // As it was before the migration: the table and the note that it was made are gone.
+    let mut raw = engine.raw().await;
+    raw.execute("DROP TABLE tree_nodes").await.unwrap();
+    raw.execute("DELETE FROM _sqlx_migrations WHERE version = 5")
+        .await
+        .unwrap();
+    drop(raw);
+    let store = engine.try_open(signer()).await.unwrap();
+    assert_eq!(store.nodes(1, 0, 256).await.unwrap(), nodes);
+    store.commit(Transition::new(said("and on"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_is_replaced_with_both_valid_across_the_seam() {
+    let engine = Sqlite::new().await;
+    let key = |seed: u8| Arc::new(Signer::from_seed("example.test/ledger", [seed; 32]).unwrap());
+    let (old, new) = (key(7), key(8));
+    let open = async |signers: Signers| {
+        let clock = Arc::new(ManualClock::at(at(0)));
+        SqliteStore::open(&engine.file(), clock, signers)
+            .await
+            .map_err(|error| error.to_string())
+    };
+    let holds = |note: &str, key: &Arc<Signer>| {
+        let note = SignedCheckpoint::parse(note).unwrap();
+        note.verify(&[key.verifier_key()]).is_ok()
+    };
+    let store = open(old.clone().into()).await.unwrap();
+    let before = store
+        .commit(Transition::new(said("one")))
+        .await
+        .unwrap()
+        .checkpoint;
+    assert!(holds(&before, &old) && !holds(&before, &new));
+    drop(store);
+    let straight = open(new.clone().into()).await.unwrap_err();
+    assert!(
+        straight.contains("not signed by the configured key"),
+        "{straight}"
+    );
+    // The next key beside the old one: from the first moment on either public key checks the head.
+    let store = open(Signers::new(old.clone(), vec![new.clone()])).await.unwrap();
+    let head = store.head().await.unwrap().checkpoint;
+    assert!(holds(&head, &old) && holds(&head, &new), "{head}");
+    drop(store);
+    let store = open(Signers::new(new.clone(), vec![old.clone()])).await.unwrap();
+    let seam = store
+        .commit(Transition::new(said("two")))
+        .await
+        .unwrap()
+        .checkpoint;
+    assert!(holds(&seam, &old) && holds(&seam, &new), "{seam}");
+    drop(store);
+    let store = open(new.clone().into()).await.unwrap();
+    let after = store
+        .commit(Transition::new(said("three")))
+        .await
+        .unwrap()
+        .checkpoint;
+    assert!(!holds(&after, &old) && holds(&after, &new), "{after}");
 }

@@ -117,6 +117,7 @@ macro_rules! contract {
             ledger::any_sequence_of_commits_is_one_whole_signed_log,
             ledger::commits_side_by_side_make_one_log,
             ledger::lines_are_found_newest_first_and_by_page,
+            ledger::hashes_of_every_level_are_kept_as_the_log_grows,
         );
     };
 }

@@ -18,8 +18,10 @@ export function tool(name) {
     const file = join(top, 'tools', module, 'go.mod');
     if (!existsSync(file)) continue;
     // The same sixteen digits that ./x makes with sha256sum.
-    const key = createHash('sha256').update(readFileSync(file)).update(readFileSync(join(top, 'tools', module, 'go.sum')))
-      .digest('hex').slice(0, 16);
+    const sources = readdirSync(join(top, 'tools', module), { recursive: true }).filter((one) => one.endsWith('.go')).sort();
+    const hash = createHash('sha256');
+    for (const one of ['go.mod', 'go.sum', ...sources]) hash.update(readFileSync(join(top, 'tools', module, one)));
+    const key = hash.digest('hex').slice(0, 16);
     const path = join(cache, key, name);
     if (existsSync(path)) return path;
   }

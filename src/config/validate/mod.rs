@@ -7,6 +7,7 @@ macro_rules! path {
 }
 
 mod audit;
+mod ledger;
 mod outside;
 mod profiles;
 
@@ -84,7 +85,8 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     }
     outside::forge(config, &mut found);
     outside::notices(config, &mut found);
-    ledger(config, &mut found);
+    sla_and_store(config, &mut found);
+    ledger::ledger(config, &mut found);
     found.0
 }
 
@@ -254,7 +256,7 @@ fn deadlines(found: &mut Findings, steps: &[Step], deadlines: &Deadlines) {
     }
 }
 
-fn ledger(config: &Config, found: &mut Findings) {
+fn sla_and_store(config: &Config, found: &mut Findings) {
     deadlines(
         found,
         &[Step::from("sla"), Step::from("deadlines")],
@@ -262,21 +264,6 @@ fn ledger(config: &Config, found: &mut Findings) {
     );
     if !(1..=99).contains(&config.sla.due_soon_percent) {
         found.say(path!["sla", "due_soon_percent"], "expected 1 to 99");
-    }
-    let origin = &config.ledger.origin;
-    if origin.is_empty() || origin.contains("://") || origin.chars().any(|c| c.is_whitespace() || c == '+') {
-        found.say(
-            path!["ledger", "origin"],
-            "expected a name such as breakglass.example.org/ledger: no scheme, no white space, no '+'",
-        );
-    }
-    let key = &config.ledger.signing_key;
-    if key.is_read() && hex::decode(key.expose()).map_or(0, |bytes| bytes.len()) != 32 {
-        found.help(
-            path!["ledger", "signing_key"],
-            "expected 32 bytes in hex",
-            "openssl rand -hex 32",
-        );
     }
     if let Store::Postgres(url) = &config.store
         && url.is_read()

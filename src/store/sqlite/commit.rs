@@ -10,7 +10,7 @@ use crate::domain::canonical;
 use crate::domain::job::{Job, JobKind};
 use crate::domain::notice::{Delivery, Notice};
 use crate::domain::transition::{Move, Record, Transition, Write};
-use crate::ledger::{self, Draft, Frontier, Seed, Segment};
+use crate::ledger::{self, Draft, Frontier, Node, Seed, Segment};
 use crate::store::contract::{Committed, StoreError};
 use serde_json::json as value;
 use sqlx::Connection;
@@ -81,8 +81,9 @@ impl SqliteStore {
             .collect();
         let segment = ledger::seal(&mut frontier, Seed::random(), now, &drafts)
             .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))?;
-        let checkpoint = self.sign(&frontier)?;
+        let checkpoint = self.sign(&frontier).await?;
         store_segment(connection, &segment).await?;
+        store_nodes(connection, &segment.nodes).await?;
         store_head(connection, &frontier, &checkpoint, now).await?;
         for (offset, record) in (segment.first..).zip(records) {
             insert_line(connection, offset, record, now).await?;
@@ -248,5 +249,19 @@ async fn store_segment(connection: &mut SqliteConnection, segment: &Segment) -> 
         .execute(connection)
         .await
         .map_err(database("writing a segment"))?;
+    Ok(())
+}
+
+/// Keeps roots at the edges of tiles. Known ones stay: they are made from leaves that never change.
+pub(super) async fn store_nodes(connection: &mut SqliteConnection, nodes: &[Node]) -> Result<(), StoreError> {
+    for node in nodes {
+        sqlx::query("INSERT INTO tree_nodes (level, idx, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(node.level)
+            .bind(index(node.index))
+            .bind(node.hash.as_slice())
+            .execute(&mut *connection)
+            .await
+            .map_err(database("writing the tree"))?;
+    }
     Ok(())
 }

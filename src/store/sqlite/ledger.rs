@@ -5,7 +5,7 @@ use super::{SqliteStore, corrupt, database, index, time};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
 use crate::ledger::segment::{HEADER_LEN, leaves as segment_leaves};
-use crate::ledger::{Checkpoint, Frontier, SignedCheckpoint};
+use crate::ledger::{Checkpoint, Frontier, SignedCheckpoint, VerifierKey};
 use crate::store::contract::{EntryFilter, EntryLine, Head, StoreError, StoredSegment};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -33,7 +33,7 @@ impl SqliteStore {
                 )));
             }
             let frontier = Frontier::default();
-            let checkpoint = self.sign(&frontier)?;
+            let checkpoint = self.sign(&frontier).await?;
             return store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await;
         }
         let (frontier, checkpoint) = head(&mut writer).await?;
@@ -46,33 +46,42 @@ impl SqliteStore {
                 "its head is of {size} entries, and {stored} are stored"
             )));
         }
-        self.check_head(&frontier, &checkpoint)
+        let signed = self.check_head(&frontier, &checkpoint)?;
+        let is_by = |key: &VerifierKey| signed.verify(std::slice::from_ref(key)).is_ok();
+        if !self.signers.keys().iter().all(is_by) {
+            // A key came beside the one before: whoever holds only its public half can check from now on.
+            let checkpoint = self.sign(&frontier).await?;
+            store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await?;
+        }
+        Ok(())
     }
 
     /// The checkpoint is ours and signs exactly this frontier.
-    fn check_head(&self, frontier: &Frontier, checkpoint: &str) -> Result<(), StoreError> {
+    fn check_head(&self, frontier: &Frontier, checkpoint: &str) -> Result<SignedCheckpoint, StoreError> {
         let signed = SignedCheckpoint::parse(checkpoint)
             .map_err(|error| refused(format!("its newest checkpoint cannot be read: {error}")))?;
-        let key = self.signer.verifier_key();
-        signed.verify(std::slice::from_ref(&key)).map_err(|error| {
+        let keys = self.signers.keys();
+        signed.verify(&keys).map_err(|error| {
+            let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
             refused(format!(
-                "its newest checkpoint is not signed by the configured key {key}: {error}"
+                "its newest checkpoint is not signed by the configured key {}: {error}",
+                keys.join(" or ")
             ))
         })?;
-        if *signed.checkpoint() != Checkpoint::of(key.name(), frontier) {
+        if *signed.checkpoint() != Checkpoint::of(&self.signers.origin(), frontier) {
             return Err(refused(format!(
                 "its frontier of {} entries is not the one that its newest checkpoint of {} entries signs",
                 frontier.size(),
                 signed.checkpoint().size
             )));
         }
-        Ok(())
+        Ok(signed)
     }
 
     /// The signed checkpoint over `frontier`.
-    pub(super) fn sign(&self, frontier: &Frontier) -> Result<String, StoreError> {
-        let checkpoint = Checkpoint::of(self.signer.verifier_key().name(), frontier);
-        let signed = self.signer.sign(&checkpoint);
+    pub(super) async fn sign(&self, frontier: &Frontier) -> Result<String, StoreError> {
+        let checkpoint = Checkpoint::of(&self.signers.origin(), frontier);
+        let signed = self.signers.sign(&checkpoint).await;
         signed
             .map(|note| note.text().to_owned())
             .map_err(|error| corrupt("a checkpoint that cannot be signed")(error.to_string()))
@@ -155,7 +164,8 @@ impl SqliteStore {
         let end = first.saturating_add(count);
         let rows = sqlx::query(
             "SELECT first, count, substr(bytes, 1, ?3 + 32 * count) AS head FROM segments
-             WHERE first + count > ?1 AND first < ?2 ORDER BY first",
+             WHERE first >= coalesce((SELECT max(first) FROM segments WHERE first <= ?1), 0) AND first < ?2
+             ORDER BY first",
         )
         .bind(index(first))
         .bind(index(end))

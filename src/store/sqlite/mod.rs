@@ -7,6 +7,7 @@ mod jobs;
 mod ledger;
 mod read;
 mod sessions;
+mod tree;
 mod versions;
 mod writer;
 
@@ -25,7 +26,7 @@ use crate::domain::person::Person;
 use crate::domain::request::Request;
 use crate::domain::transition::{ActionRow, Transition};
 use crate::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
-use crate::ledger::Signer;
+use crate::store::signing::Signers;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
@@ -46,7 +47,7 @@ pub struct SqliteStore {
     options: SqliteConnectOptions,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
-    signer: Arc<Signer>,
+    signers: Signers,
     /// Held while the store is open, so that a second broker on the same file refuses to start.
     _lock: std::fs::File,
 }
@@ -56,7 +57,11 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The file cannot be used, another process holds it, or it was made by a newer version.
-    pub async fn open(path: &Path, clock: Arc<dyn Clock>, signer: Arc<Signer>) -> Result<Self, StoreError> {
+    pub async fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        signers: impl Into<Signers>,
+    ) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         private(path)?;
         let options = SqliteConnectOptions::new()
@@ -94,10 +99,11 @@ impl SqliteStore {
             options,
             readers,
             clock,
-            signer,
+            signers: signers.into(),
             _lock: lock,
         };
         store.start_ledger().await?;
+        store.complete_tree().await?;
         Ok(store)
     }
 }
@@ -341,6 +347,9 @@ impl Store for SqliteStore {
     }
     async fn leaves(&self, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
         self.read_leaves(first, count).await
+    }
+    async fn nodes(&self, level: u8, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.read_nodes(level, first, count).await
     }
     async fn keep_versions(
         &self,

@@ -4,7 +4,7 @@
 pub mod audit;
 pub mod forge;
 mod intake;
-mod sender;
+pub(in crate::web) mod sender;
 #[cfg(test)]
 pub(in crate::web) mod tests;
 

@@ -54,7 +54,8 @@ pub fn prove(
     Ok(())
 }
 
-fn bearer(headers: &HeaderMap) -> &str {
+/// The token of an `Authorization: Bearer` header; empty without one.
+pub(in crate::web) fn bearer(headers: &HeaderMap) -> &str {
     only(headers, "authorization")
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))

@@ -25,6 +25,8 @@ struct Reading {
     next: Option<u64>,
     query: FeedQuery,
     base: String,
+    /// The newest checkpoint: whoever keeps the feed can hold the log to it.
+    checkpoint: String,
 }
 
 async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str, limit: usize) -> Result<Reading> {
@@ -40,6 +42,7 @@ async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str, limit
         told,
         next: found.next,
         query,
+        checkpoint: app.broker.newest_checkpoint().await?,
         base: app.config().server.public_url.base().to_owned(),
     })
 }
@@ -59,6 +62,10 @@ pub async fn atom(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         title: "Emergency access".into(),
         id: address.clone(),
         updated: updated.fixed_offset(),
+        subtitle: Some(atom::Text::plain(format!(
+            "Newest checkpoint of the ledger:\n{}",
+            reading.checkpoint
+        ))),
         authors: vec![atom::Person {
             name: "breakglass".into(),
             ..atom::Person::default()
@@ -140,6 +147,7 @@ pub async fn json(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         "title": "Emergency access",
         "home_page_url": format!("{base}/feed{text}"),
         "feed_url": format!("{base}/feed.json{text}"),
+        "_breakglass": {"checkpoint": reading.checkpoint},
         "items": reading.told.iter().map(|told| item(told, base)).collect::<Vec<_>>(),
     });
     if let Some(next) = reading.next {

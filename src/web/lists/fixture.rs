@@ -17,6 +17,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::verify::tests::{now, person};
 use crate::web::session::{Login, cookie_name, keep};
 use crate::web::{App, router};
+use crate::witness::HttpWitnesses;
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, Request, StatusCode, header};
 use serde_json::json;
@@ -30,7 +31,7 @@ pub struct Stage {
     /// The service.
     pub app: App,
     router: axum::Router,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Somebody with a session.
@@ -47,6 +48,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Its body.
+    pub bytes: Vec<u8>,
     /// Its body as text.
     pub text: String,
 }
@@ -91,6 +94,7 @@ impl Stage {
             acr_values: None,
         });
         let broker = Broker {
+            witnesses: Arc::new(HttpWitnesses::new(&config.ledger).unwrap()),
             notifier: Arc::new(Channels::new(&config).unwrap()),
             config: Arc::new(config),
             store,
@@ -107,7 +111,7 @@ impl Stage {
         Self {
             router: router(app.clone()).unwrap(),
             app,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -130,6 +134,20 @@ impl Stage {
         }
     }
 
+    /// Lets the service answer at a real address.
+    pub async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    /// The store's file.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("breakglass.db")
+    }
+
     /// Sends a request.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
@@ -139,6 +157,7 @@ impl Stage {
         Answer {
             status: parts.status,
             headers: parts.headers,
+            bytes: bytes.to_vec(),
             text,
         }
     }

@@ -4,6 +4,8 @@ use super::chooser::{self, filter, names, set};
 use super::feed::target;
 use super::must_open;
 use crate::broker::verify::Checked;
+use crate::broker::witness::Cosigned;
+use crate::config::Config;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
 use crate::ids::GrantId;
@@ -14,9 +16,8 @@ use crate::web::pages::ledger::LedgerPage;
 use crate::web::pages::{Badge, Facts, Href, Look, Place, Shell, Table, Text, Words, count};
 use crate::web::{App, Error, Result, Signed, page as answer, shell};
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::header;
 
 const PAGE: u32 = 50;
 
@@ -89,9 +90,10 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
     let next = (lines.len() == PAGE as usize)
         .then(|| lines.last().map(|line| line.index))
         .flatten();
-    let key = broker
-        .verifier_key()
+    let keys = broker
+        .verifier_keys()
         .map_err(|error| Error::Internal(error.to_string()))?;
+    let checkpoint = broker.newest_checkpoint().await?;
     let (integrity, completeness) = verdicts(&shell, checked.as_ref());
     let config = app.config();
     let kinds = EntryKind::ALL
@@ -101,9 +103,14 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         headline: headline(checked.as_ref()),
         integrity,
         completeness,
-        facts: facts(&shell, &head, &key, checked.as_ref()),
-        checkpoint: Text::prose(&head.checkpoint),
-        verify: commands(&key, config.server.public_url.base()),
+        facts: witnesses(
+            &shell,
+            facts(&shell, &head, &keys, checked.as_ref()),
+            &broker.cosigned().await?,
+            config,
+        ),
+        checkpoint: Text::prose(&checkpoint),
+        verify: commands(&keys, config.server.public_url.base()),
         gaps: gaps(checked.as_ref()),
         filters: vec![
             filter("kind", "Kind", asked.kind.map(EntryKind::name), kinds),
@@ -197,7 +204,7 @@ fn gaps(checked: Option<&Checked>) -> Vec<Words> {
     holes.iter().map(link).collect()
 }
 
-fn facts(shell: &Shell, head: &Head, key: &VerifierKey, checked: Option<&Checked>) -> Facts {
+fn facts(shell: &Shell, head: &Head, keys: &[VerifierKey], checked: Option<&Checked>) -> Facts {
     let root = SignedCheckpoint::parse(&head.checkpoint).map_or_else(
         |error| error.to_string(),
         |note| BASE64.encode(note.checkpoint().root),
@@ -213,7 +220,7 @@ fn facts(shell: &Shell, head: &Head, key: &VerifierKey, checked: Option<&Checked
         )
         .with("Head", Words::default().code(root))
         .with("Signed", Words::default().at(shell.when(head.at)))
-        .with("Public key", Words::default().code(key.to_string()))
+        .with("Public key", public_keys(keys))
         .with(
             "Checked by the broker",
             match checked {
@@ -223,20 +230,55 @@ fn facts(shell: &Shell, head: &Head, key: &VerifierKey, checked: Option<&Checked
         )
         .with(
             "Copies of checkpoints",
-            Words::say("in each pull request, and at ")
+            Words::say("in each pull request and notice, in the feed, and at ")
                 .link(Href::path("/log/checkpoint"), "/log/checkpoint"),
         )
 }
 
+/// Between two keys both are valid: either one checks the newest checkpoint.
+fn public_keys(keys: &[VerifierKey]) -> Words {
+    let (first, beside) = keys
+        .split_first()
+        .map_or((None, keys), |(one, rest)| (Some(one), rest));
+    let mut words = first.map_or_else(Words::default, |key| Words::default().code(key.to_string()));
+    for key in beside {
+        words = words.and(" or ").code(key.to_string());
+    }
+    words
+}
+
+/// How it goes with each witness: what it countersigned last, and what is wrong with it.
+fn witnesses(shell: &Shell, facts: Facts, cosigned: &Cosigned, config: &Config) -> Facts {
+    config.ledger.witnesses.keys().fold(facts, |facts, name| {
+        let seen = cosigned.witnesses.get(name);
+        let words = match seen.and_then(|seen| seen.at.map(|at| (seen.size, at))) {
+            Some((size, at)) => Words::say(format!("countersigned {size} entries ")).at(shell.when(at)),
+            None => Words::say("has not countersigned yet"),
+        };
+        let words = match seen.and_then(|seen| seen.failing_since.zip(seen.why.as_ref())) {
+            Some((since, why)) => words
+                .and(format!("; does not now: {why}, since "))
+                .at(shell.when(since)),
+            None => words,
+        };
+        facts.with(&format!("Witness {name}"), words)
+    })
+}
+
 /// The lines that check it without this service. The key must come from elsewhere to prove anything.
-fn commands(key: &VerifierKey, base: &str) -> Vec<Text> {
+fn commands(keys: &[VerifierKey], base: &str) -> Vec<Text> {
+    let key: Vec<_> = keys.iter().map(|key| format!("--key '{key}'")).collect();
+    let key = key.join(" ");
     vec![
-        Text::prose(format!("breakglass verify --key '{key}' breakglass.db")),
         Text::prose(format!(
-            "breakglass verify --key '{key}' --against checkpoint.txt grant.bgx"
+            "breakglass verify {key} --against checkpoint.txt {base}/log   # BREAKGLASS_LOG_TOKEN=..."
+        )),
+        Text::prose(format!("breakglass verify {key} breakglass.db")),
+        Text::prose(format!(
+            "breakglass verify {key} --against checkpoint.txt grant.bgx"
         )),
         Text::prose(format!(
-            "curl {base}/log/checkpoint > checkpoint.txt   # keep it elsewhere"
+            "curl -H \"Authorization: Bearer $BREAKGLASS_LOG_TOKEN\" {base}/log/checkpoint > checkpoint.txt   # keep it elsewhere"
         )),
     ]
 }
@@ -269,17 +311,4 @@ fn table(shell: &Shell, lines: &[EntryLine]) -> Table {
         );
     }
     table
-}
-
-/// `GET /log/checkpoint`: the newest signed checkpoint, for whoever keeps copies.
-///
-/// # Errors
-/// The store's.
-pub async fn checkpoint(State(app): State<App>, _signed: Signed) -> Result<Response> {
-    let head = app.broker.store.head().await?;
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-        head.checkpoint,
-    )
-        .into_response())
 }

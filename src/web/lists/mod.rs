@@ -37,7 +37,6 @@ pub fn routes() -> Router<App> {
         .route("/ledger", get(ledger::page))
         .route("/ledger/entries/{index}", get(entry::page))
         .route("/ledger/export/{file}", get(entry::export))
-        .route("/log/checkpoint", get(ledger::checkpoint))
         .route("/clusters", get(clusters::page))
         .route("/policy", get(policy::page))
 }

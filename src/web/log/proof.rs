@@ -1,0 +1,108 @@
+//! Proofs as JSON, hashes in base64 as in a checkpoint.
+
+use super::reader::LogReader;
+use crate::broker::log::Tiles;
+use crate::ledger::{Hash, ProofPlan};
+use crate::web::csrf::Fields;
+use crate::web::{App, Result};
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use http::StatusCode;
+use serde_json::json;
+
+/// Why there is no such proof: the caller's own words come back, nothing else.
+fn refused(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({"error": why}))).into_response()
+}
+
+/// A number of the query; `default` where the field is not given.
+fn number(fields: &Fields, name: &str, default: Option<u64>) -> std::result::Result<u64, Response> {
+    let text = fields.get(name);
+    match (text, default) {
+        ("", Some(default)) => Ok(default),
+        ("", None) => Err(refused(StatusCode::BAD_REQUEST, &format!("`{name}` is missing"))),
+        _ => text.parse().map_err(|_| {
+            let why = format!("`{name}` is not a whole number from 0 on");
+            refused(StatusCode::BAD_REQUEST, &why)
+        }),
+    }
+}
+
+/// A size that the log has reached.
+fn size(fields: &Fields, name: &str, reached: u64) -> std::result::Result<u64, Response> {
+    let size = number(fields, name, Some(reached))?;
+    if size > reached {
+        let why = format!("`{name}` is {size}, and the log has {reached} entries");
+        return Err(refused(StatusCode::NOT_FOUND, &why));
+    }
+    Ok(size)
+}
+
+fn base64(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(|hash| BASE64.encode(hash)).collect()
+}
+
+/// `GET /log/proof/inclusion?entry=&size=`: that an entry is in the tree of a size; the newest one where
+/// `size` is left out.
+///
+/// # Errors
+/// The store's.
+pub async fn inclusion(
+    State(app): State<App>,
+    _reader: LogReader,
+    RawQuery(raw): RawQuery,
+) -> Result<Response> {
+    let store = app.broker.store.as_ref();
+    let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let head = store.head().await?;
+    let (entry, size) = match (number(&fields, "entry", None), size(&fields, "size", head.size)) {
+        (Ok(entry), Ok(size)) => (entry, size),
+        (Err(why), _) | (_, Err(why)) => return Ok(why),
+    };
+    let Ok(plan) = ProofPlan::inclusion(entry, size) else {
+        let why = format!("`entry` is {entry}, and a tree of {size} entries has only those below {size}");
+        return Ok(refused(StatusCode::NOT_FOUND, &why));
+    };
+    let mut tiles = Tiles::new(store);
+    let proof = tiles.make(&plan).await?;
+    let root = tiles.root(size).await?;
+    let leaf = store.nodes(0, entry, 1).await?;
+    let answer = json!({
+        "entry": entry, "size": size, "leaf": leaf.first().map(|leaf| BASE64.encode(leaf)),
+        "root": BASE64.encode(root), "proof": base64(&proof),
+    });
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /log/proof/consistency?from=&to=`: that the tree of size `to` extends that of size `from`; the
+/// newest one where `to` is left out.
+///
+/// # Errors
+/// The store's.
+pub async fn consistency(
+    State(app): State<App>,
+    _reader: LogReader,
+    RawQuery(raw): RawQuery,
+) -> Result<Response> {
+    let store = app.broker.store.as_ref();
+    let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let head = store.head().await?;
+    let (from, to) = match (number(&fields, "from", None), size(&fields, "to", head.size)) {
+        (Ok(from), Ok(to)) => (from, to),
+        (Err(why), _) | (_, Err(why)) => return Ok(why),
+    };
+    let Ok(plan) = ProofPlan::consistency(from, to) else {
+        let why =
+            format!("`from` is {from} and `to` is {to}: a log only grows, so `from` must not be larger");
+        return Ok(refused(StatusCode::BAD_REQUEST, &why));
+    };
+    let mut tiles = Tiles::new(store);
+    let proof = tiles.make(&plan).await?;
+    let answer = json!({
+        "from": from, "to": to, "from_root": BASE64.encode(tiles.root(from).await?),
+        "to_root": BASE64.encode(tiles.root(to).await?), "proof": base64(&proof),
+    });
+    Ok(Json(answer).into_response())
+}
