@@ -7,9 +7,10 @@ use super::{
     attribute::{self, Attribution, Lookup},
     classify::{self, Class, Classified, Flag},
     event::{self, Event, Stage},
+    foothold::Foothold,
     key::EventKey,
     object::Object,
-    record::{Action, Alarm, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, Quarantined},
+    record::{Action, Alarm, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined},
     redact, scrub, split, words,
 };
 use crate::{clock::Time, config::GRANTS_NAMESPACE, domain::canonical, ids::GrantId};
@@ -61,8 +62,14 @@ pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, i
         now,
     };
     match whose {
-        Attribution::Grant { grant, credential } => view.keep(grant, Some(credential), true, intake),
-        Attribution::UnknownCredential { grant, credential } => view.keep(grant, credential, false, intake),
+        Attribution::Grant { grant, credential } => {
+            view.keep(grant, Credential::Known(credential), None, intake);
+        }
+        Attribution::OwnUse { grant, credential } => view.own_use(grant, credential, intake),
+        Attribution::UnknownCredential { grant, credential } => {
+            view.keep(grant, Credential::Unknown(credential), None, intake);
+        }
+        Attribution::Borrowed { grant, by } => view.borrowed(grant, by, intake),
         Attribution::UnknownAccount { name } => {
             view.alarm(AlarmKind::UnknownAccount { name }, intake);
             intake.count(class.class);
@@ -107,8 +114,42 @@ struct View<'v> {
 }
 
 impl View<'_> {
-    fn keep(&self, grant: GrantId, credential: Option<String>, known: bool, intake: &mut Intake) {
+    /// What was done as another account is the session's own: kept, but for what merely looked. A Pod's own
+    /// process goes on reading and renewing its leases for as long as it lives.
+    fn borrowed(&self, grant: GrantId, by: Foothold, intake: &mut Intake) {
         let event = self.event;
+        let of = event.object_ref.as_ref();
+        let idle = of.is_some_and(|of| {
+            matches!(
+                (&*of.api_group, &*of.resource),
+                ("coordination.k8s.io", "leases") | ("" | "events.k8s.io", "events")
+            )
+        });
+        let looked = matches!(self.class.class, Class::Read | Class::Logs | Class::Other);
+        let acted = !looked && !idle;
+        let kind = AlarmKind::Borrowed {
+            grant,
+            account: event.user.username.to_string(),
+            by: by.clone(),
+            acted,
+        };
+        self.alarm(kind, intake);
+        if acted {
+            self.keep(grant, Credential::Borrowed, Some(by), intake);
+        } else {
+            intake.count(self.class.class);
+        }
+        self.stranger(intake);
+    }
+
+    fn keep(&self, grant: GrantId, credential: Credential, borrowed: Option<Foothold>, intake: &mut Intake) {
+        let event = self.event;
+        let known = !matches!(credential, Credential::Unknown(_));
+        let credential = match credential {
+            Credential::Known(id) => Some(id),
+            Credential::Unknown(id) => id,
+            Credential::Borrowed => None,
+        };
         let redacted = redact::event(self.raw, event);
         let (body, answer) = (
             redacted.event.get("requestObject"),
@@ -116,12 +157,17 @@ impl View<'_> {
         );
         let generated = answer.and_then(|answer| answer.pointer("/metadata/name")?.as_str());
         let object = Object::of(event, generated).map(Object::scrubbed);
-        let words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
+        let mut words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
+        if let Some(by) = &borrowed {
+            words = words.as_another(&event.user.username, &by.to_string());
+        }
+        let gives = Foothold::given_by(event, self.class, object.as_ref(), answer);
         let mut flags = self.class.flags;
         for (flag, on) in [
             (Flag::Unreadable, redacted.unreadable),
             (Flag::Redacted, redacted.count > 0),
             (Flag::UnknownCredential, !known),
+            (Flag::Borrowed, borrowed.is_some()),
         ] {
             if on {
                 flags.insert(flag);
@@ -154,7 +200,11 @@ impl View<'_> {
             grant,
             credential: credential.clone(),
             cluster: self.cluster.to_owned(),
-            account: attribute::account_of(&event.user).unwrap_or_default().to_owned(),
+            account: attribute::account_of(&event.user)
+                .unwrap_or(&event.user.username)
+                .to_owned(),
+            gives: gives.clone(),
+            borrowed,
             key: EventKey::of(self.cluster, event, &redacted.uri),
             request: EventKey::of_request(self.cluster, event, &redacted.uri),
             content: content(&redacted.event),
@@ -195,6 +245,9 @@ impl View<'_> {
         if redacted.unreadable {
             self.alarm(AlarmKind::Unreadable { grant }, intake);
         }
+        if let Some(Foothold::Token { account, .. }) = gives {
+            self.alarm(AlarmKind::TokenMade { grant, account }, intake);
+        }
         if let Some(other) = &event.impersonated_user {
             self.alarm(
                 AlarmKind::Impersonation {
@@ -207,6 +260,23 @@ impl View<'_> {
         intake.kept.push(action);
     }
 
+    /// The broker asks for names that do not exist, and gets nothing. Its token doing anything else is stolen.
+    fn own_use(&self, grant: GrantId, credential: String, intake: &mut Intake) {
+        let event = self.event;
+        let name = Object::of(event, None).and_then(|object| object.name);
+        match name {
+            Some(name) if *event.verb == *"get" && matches!(event.code(), Some(403 | 404)) => {
+                intake.own_uses.push(OwnUse {
+                    grant,
+                    name,
+                    level: event.level,
+                });
+                intake.count(self.class.class);
+            }
+            _ => self.keep(grant, Credential::Unknown(Some(credential)), None, intake),
+        }
+    }
+
     fn own(&self, lookup: &dyn Lookup, intake: &mut Intake) {
         let event = self.event;
         let Some(object) = Object::of(event, None) else {
@@ -215,13 +285,13 @@ impl View<'_> {
         let account = object.name.clone().unwrap_or_default();
         if *event.verb == *"create" && is_account_token(&object) {
             let credential = attribute::issued_credential(event).map(str::to_owned);
-            let ids = lookup
-                .account(&account)
-                .map(|known| known.credentials)
-                .unwrap_or_default();
-            let known = credential
-                .as_ref()
-                .is_some_and(|id| ids.iter().any(|known| attribute::bare(known) == id));
+            let known = credential.as_ref().is_some_and(|id| {
+                let of = lookup.account(&account);
+                let mut ids = of
+                    .iter()
+                    .flat_map(|of| of.credentials.iter().chain(of.own.iter()));
+                ids.any(|known| attribute::bare(known) == id)
+            });
             intake.issuances.push(Issuance {
                 account,
                 credential,
@@ -252,6 +322,10 @@ impl View<'_> {
                 by: by.clone(),
             };
             self.alarm(kind, intake);
+        }
+        if let Some(account) = attribute::lasting_token(event) {
+            let account = account.to_owned();
+            self.alarm(AlarmKind::LastingToken { account }, intake);
         }
         let writes = matches!(&*event.verb, "create" | "update" | "patch");
         let refused = event
@@ -296,6 +370,23 @@ impl View<'_> {
         serde_json::from_str(answer.get()).ok()
     }
 
+    fn in_words(&self, redacted: &redact::Redacted) -> String {
+        let (body, answer) = (
+            redacted.event.get("requestObject"),
+            redacted.event.get("responseObject"),
+        );
+        let object = Object::of(self.event, None).map(Object::scrubbed);
+        words::say(
+            self.event,
+            self.class,
+            object.as_ref(),
+            &redacted.uri,
+            body,
+            answer,
+        )
+        .text
+    }
+
     fn alarm(&self, kind: AlarmKind, intake: &mut Intake) {
         let redacted = redact::event(self.raw, self.event);
         let text = match &kind {
@@ -316,6 +407,17 @@ impl View<'_> {
             }
             AlarmKind::Impersonation { account, by } => format!("{by} acted as {account}"),
             AlarmKind::SameAuditId { audit_id } => format!("two requests carry the audit id {audit_id}"),
+            AlarmKind::Borrowed { account, by, .. } => {
+                let done = self.in_words(&redacted);
+                format!("{account} acted from {by}, which this access had got hold of: {done}")
+            }
+            AlarmKind::TokenMade { account, .. } => {
+                format!("this access had a token issued for ServiceAccount {account}")
+            }
+            AlarmKind::LastingToken { account } => format!(
+                "ServiceAccount {} used a token without an id: one from a Secret, which never expires",
+                account.replacen(':', "/", 1)
+            ),
             AlarmKind::Unreadable { .. } => {
                 "a body was too large, too deep or no JSON and is not kept".to_owned()
             }
@@ -329,6 +431,16 @@ impl View<'_> {
             event: canonical::bytes(&redacted.event),
         });
     }
+}
+
+/// By what an action was done.
+enum Credential {
+    /// By a token that the ledger knows.
+    Known(String),
+    /// By one that it does not know, with its id where it has one.
+    Unknown(Option<String>),
+    /// By another account's.
+    Borrowed,
 }
 
 fn is_account_token(object: &Object) -> bool {

@@ -3,8 +3,12 @@
 
 use super::canary::{CANARY_PREFIX, Canaries};
 use super::heed::to_heed;
+use super::own_use::OwnUses;
+use super::recent::{AuditIds, Recent};
 use super::{Broker, Result};
-use crate::audit::{self, Accounts, Action, AlarmKind, Intake, Issuance, KnownGrant};
+use crate::audit::{
+    self, Accounts, Action, Alarm, AlarmKind, Foothold, Footholds, Intake, Issuance, KnownGrant,
+};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
 use crate::domain::entry_kind::EntryKind;
@@ -13,6 +17,7 @@ use crate::domain::job::JobKind;
 use crate::domain::transition::{About, ActionRow, Record, Transition, record};
 use crate::ids::GrantId;
 use crate::store::GrantFilter;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +33,8 @@ pub struct AuditState {
     clusters: Mutex<BTreeMap<String, Seen>>,
     /// How often it was said that accounts have changed.
     changes: AtomicU64,
+    /// The broker's questions as the users of live grants.
+    pub(super) own_uses: OwnUses,
 }
 
 /// What is known of one cluster's audit.
@@ -39,6 +46,12 @@ pub(super) struct Seen {
     pub(super) canaries: Canaries,
     /// Who is whom on this cluster; forgotten whenever a grant changes.
     accounts: Option<Arc<Known>>,
+    /// What its sessions got hold of; read from the store once.
+    footholds: Option<Arc<Footholds>>,
+    /// Batches of the last seconds.
+    recent: Recent,
+    /// The requests of sessions by their audit ids.
+    audit_ids: AuditIds,
 }
 
 #[derive(Debug)]
@@ -63,6 +76,20 @@ impl Broker {
     /// # Errors
     /// The store's: the API server must send it again.
     pub async fn record_batch(&self, cluster: &str, body: &[u8]) -> Result<Recorded> {
+        let (recorded, learned) = self.take_in(cluster, body, true).await?;
+        if learned {
+            // Batches come out of order: what was done by it may have come before. Keys drop what is known.
+            for recent in self.audit.recent(cluster, self.now()) {
+                self.take_in(cluster, &recent, false).await?;
+            }
+        }
+        self.audit
+            .with(cluster, |seen| seen.recent.push(self.now(), body));
+        Ok(recorded)
+    }
+
+    /// Enters a batch that came now, or again; says also whether a session got hold of something by it.
+    async fn take_in(&self, cluster: &str, body: &[u8], came_now: bool) -> Result<(Recorded, bool)> {
         let now = self.now();
         let mut known = self.known(cluster).await?;
         let mut intake = audit::digest_batch(cluster, body, &known.accounts, now);
@@ -72,7 +99,16 @@ impl Broker {
             known = self.known(cluster).await?;
             intake = audit::digest_batch(cluster, body, &known.accounts, now);
         }
-        self.note_seen(cluster, &intake, now);
+        // What a session got hold of in this batch may have been used in it.
+        let learned = self.learn(cluster, &intake);
+        if learned {
+            known = self.known(cluster).await?;
+            intake = audit::digest_batch(cluster, body, &known.accounts, now);
+        }
+        if came_now {
+            self.note_seen(cluster, &intake, now);
+        }
+        self.compare_audit_ids(cluster, &mut intake);
         let digest = hex::encode(Sha256::digest(body));
         let records = records(cluster, &digest, &intake, &known, now);
         let mut recorded = Recorded::default();
@@ -80,20 +116,89 @@ impl Broker {
             for grant in to_heed(&intake) {
                 transition = transition.job(JobKind::Heed { grant }, now);
             }
+            let transition = self
+                .with_alarms(transition, cluster, &intake.alarms, &known.grants)
+                .await?;
             let committed = self.commit(transition).await?;
             recorded.entered = committed.entries;
             recorded.repeats = committed.repeats;
         }
-        for alarm in &intake.alarms {
-            let grant = match &alarm.kind {
-                AlarmKind::UnknownCredential { grant, .. } | AlarmKind::Unreadable { grant } => {
-                    known.grants.get(grant)
+        Ok((recorded, learned))
+    }
+
+    /// A client chooses the audit id, and may choose one that another request had: both are kept, and it is told.
+    fn compare_audit_ids(&self, cluster: &str, intake: &mut Intake) {
+        self.audit.with(cluster, |seen| {
+            for action in &intake.kept {
+                let Some(first) = seen.audit_ids.remember(&action.audit_id, action.request) else {
+                    continue;
+                };
+                let audit_id = action.audit_id.clone();
+                let known = |alarm: &Alarm| matches!(&alarm.kind, AlarmKind::SameAuditId { audit_id: one } if *one == audit_id);
+                if first == action.request || intake.alarms.iter().any(known) {
+                    continue;
                 }
-                _ => None,
-            };
-            self.raise(cluster, alarm, grant).await?;
+                intake.alarms.push(Alarm {
+                    words: audit::visible(&format!("two requests carry the audit id {audit_id}")),
+                    kind: AlarmKind::SameAuditId { audit_id },
+                    key: action.key,
+                    at_us: action.received_us,
+                    source_ip: action.source_ip.clone(),
+                    event: action.event.clone(),
+                });
+            }
+        });
+    }
+
+    /// Takes in what sessions got hold of in a batch; true when any of it is new.
+    fn learn(&self, cluster: &str, intake: &Intake) -> bool {
+        let given: Vec<_> = intake
+            .kept
+            .iter()
+            .filter_map(|action| Some((action.grant, action.received_us, action.gives.as_ref()?)))
+            .collect();
+        if given.is_empty() {
+            return false;
         }
-        Ok(recorded)
+        let mut learned = false;
+        self.audit.with(cluster, |seen| {
+            if let Some(footholds) = &mut seen.footholds {
+                let all = Arc::make_mut(footholds);
+                for (grant, since_us, foothold) in given {
+                    learned |= all.add(grant, since_us, foothold);
+                }
+            }
+            if learned {
+                seen.accounts = None;
+            }
+        });
+        learned
+    }
+
+    /// What the sessions of a cluster got hold of, as far as the store knows.
+    async fn footholds(&self, cluster: &str) -> Result<Arc<Footholds>> {
+        if let Some(footholds) = self
+            .audit
+            .lock()
+            .get(cluster)
+            .and_then(|seen| seen.footholds.clone())
+        {
+            return Ok(footholds);
+        }
+        let mut all = Footholds::default();
+        for row in self.store.footholds(cluster).await? {
+            let given = row
+                .facts
+                .get("gives")
+                .cloned()
+                .map(serde_json::from_value::<Foothold>);
+            if let (Some(grant), Some(Ok(foothold))) = (row.grant, given) {
+                all.add(grant, row.received_us, &foothold);
+            }
+        }
+        let mut clusters = self.audit.lock();
+        let seen = clusters.entry(cluster.to_owned()).or_default();
+        Ok(Arc::clone(seen.footholds.get_or_insert_with(|| Arc::new(all))))
     }
 
     /// The audit delay last measured on a cluster.
@@ -136,14 +241,26 @@ impl Broker {
             return Ok(known);
         }
         let changes = self.audit.changes.load(Ordering::SeqCst);
+        let footholds = self.footholds(cluster).await?;
         let filter = GrantFilter {
             cluster: Some(cluster.to_owned()),
             limit: 100_000,
             ..GrantFilter::default()
         };
         let grants = self.store.grants(filter).await?;
+        let mut own_tokens = HashMap::new();
+        // What was asked as the user of a grant comes back within moments, if at all.
+        let lately = |grant: &Grant| {
+            grant
+                .ended_at
+                .is_none_or(|at| self.now() - at < TimeDelta::days(1))
+        };
+        for grant in grants.iter().filter(|grant| lately(grant)) {
+            own_tokens.insert(grant.id, self.own_tokens(grant.id).await?);
+        }
         let accounts = Accounts {
             broker: BROKER_USER.to_owned(),
+            footholds,
             grants: grants
                 .iter()
                 .map(|grant| {
@@ -157,6 +274,7 @@ impl Broker {
                         KnownGrant {
                             grant: grant.id,
                             credentials,
+                            own: own_tokens.remove(&grant.id).unwrap_or_default(),
                         },
                     )
                 })
@@ -177,6 +295,9 @@ impl Broker {
     }
 
     fn note_seen(&self, cluster: &str, intake: &Intake, now: Time) {
+        for own in &intake.own_uses {
+            self.audit.own_uses.came_back(own);
+        }
         let mut clusters = self.audit.lock();
         let seen = clusters.entry(cluster.to_owned()).or_default();
         seen.arrived_at = Some(now);
@@ -202,6 +323,13 @@ impl Broker {
 impl AuditState {
     pub(super) fn with(&self, cluster: &str, change: impl FnOnce(&mut Seen)) {
         change(self.lock().entry(cluster.to_owned()).or_default());
+    }
+
+    fn recent(&self, cluster: &str, now: Time) -> Vec<Arc<[u8]>> {
+        self.lock()
+            .get_mut(cluster)
+            .map(|seen| seen.recent.since(now))
+            .unwrap_or_default()
     }
 
     /// What is known of a cluster's canaries.

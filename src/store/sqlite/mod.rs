@@ -265,6 +265,23 @@ impl Store for SqliteStore {
         )
         .await
     }
+    async fn finding(&self, key: &str) -> Result<Option<Finding>, StoreError> {
+        self.one(
+            "a finding",
+            "SELECT document FROM findings WHERE key = ? ORDER BY at DESC LIMIT 1",
+            &[key],
+        )
+        .await
+    }
+    async fn footholds(&self, cluster: &str) -> Result<Vec<ActionRow>, StoreError> {
+        self.many(
+            "an action",
+            "SELECT document FROM actions WHERE cluster = ? AND json_extract(document, '$.facts.gives') IS NOT NULL
+             ORDER BY entry",
+            &[cluster],
+        )
+        .await
+    }
     async fn notice(&self, id: NoticeId) -> Result<Option<Notice>, StoreError> {
         self.one(
             "a notice",
