@@ -9,6 +9,7 @@
 //! never dropped: whoever could make the reader stumble could otherwise act unseen. And nothing
 //! leaves this room before [`redact`] has seen it, the words and the quarantine included.
 
+mod alarm;
 mod attribute;
 mod classify;
 mod event;

@@ -2,23 +2,20 @@
 //! then it is answered.
 
 use super::canary::{CANARY_PREFIX, Canaries};
+use super::enter::records;
 use super::heed::to_heed;
 use super::own_use::OwnUses;
 use super::recent::{AuditIds, Recent};
 use super::{Broker, Result};
-use crate::audit::{
-    self, Accounts, Action, Alarm, AlarmKind, Foothold, Footholds, Intake, Issuance, KnownGrant,
-};
+use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
-use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
-use crate::domain::transition::{About, ActionRow, Record, Transition, record};
+use crate::domain::transition::Transition;
 use crate::ids::GrantId;
 use crate::store::GrantFilter;
 use chrono::TimeDelta;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,19 +42,19 @@ pub(super) struct Seen {
     /// Its canaries.
     pub(super) canaries: Canaries,
     /// Who is whom on this cluster; forgotten whenever a grant changes.
-    accounts: Option<Arc<Known>>,
+    pub(super) accounts: Option<Arc<Known>>,
     /// What its sessions got hold of; read from the store once.
-    footholds: Option<Arc<Footholds>>,
+    pub(super) footholds: Option<Arc<Footholds>>,
     /// Batches of the last seconds.
-    recent: Recent,
+    pub(super) recent: Recent,
     /// The requests of sessions by their audit ids.
-    audit_ids: AuditIds,
+    pub(super) audit_ids: AuditIds,
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     accounts: Accounts,
-    grants: HashMap<GrantId, Grant>,
+    pub(super) grants: HashMap<GrantId, Grant>,
 }
 
 /// What was done with a batch.
@@ -124,81 +121,6 @@ impl Broker {
             recorded.repeats = committed.repeats;
         }
         Ok((recorded, learned))
-    }
-
-    /// A client chooses the audit id, and may choose one that another request had: both are kept, and it is told.
-    fn compare_audit_ids(&self, cluster: &str, intake: &mut Intake) {
-        self.audit.with(cluster, |seen| {
-            for action in &intake.kept {
-                let Some(first) = seen.audit_ids.remember(&action.audit_id, action.request) else {
-                    continue;
-                };
-                let audit_id = action.audit_id.clone();
-                let known = |alarm: &Alarm| matches!(&alarm.kind, AlarmKind::SameAuditId { audit_id: one } if *one == audit_id);
-                if first == action.request || intake.alarms.iter().any(known) {
-                    continue;
-                }
-                intake.alarms.push(Alarm {
-                    words: audit::visible(&format!("two requests carry the audit id {audit_id}")),
-                    kind: AlarmKind::SameAuditId { audit_id },
-                    key: action.key,
-                    at_us: action.received_us,
-                    source_ip: action.source_ip.clone(),
-                    event: action.event.clone(),
-                });
-            }
-        });
-    }
-
-    /// Takes in what sessions got hold of in a batch; true when any of it is new.
-    fn learn(&self, cluster: &str, intake: &Intake) -> bool {
-        let given: Vec<_> = intake
-            .kept
-            .iter()
-            .filter_map(|action| Some((action.grant, action.received_us, action.gives.as_ref()?)))
-            .collect();
-        if given.is_empty() {
-            return false;
-        }
-        let mut learned = false;
-        self.audit.with(cluster, |seen| {
-            if let Some(footholds) = &mut seen.footholds {
-                let all = Arc::make_mut(footholds);
-                for (grant, since_us, foothold) in given {
-                    learned |= all.add(grant, since_us, foothold);
-                }
-            }
-            if learned {
-                seen.accounts = None;
-            }
-        });
-        learned
-    }
-
-    /// What the sessions of a cluster got hold of, as far as the store knows.
-    async fn footholds(&self, cluster: &str) -> Result<Arc<Footholds>> {
-        if let Some(footholds) = self
-            .audit
-            .lock()
-            .get(cluster)
-            .and_then(|seen| seen.footholds.clone())
-        {
-            return Ok(footholds);
-        }
-        let mut all = Footholds::default();
-        for row in self.store.footholds(cluster).await? {
-            let given = row
-                .facts
-                .get("gives")
-                .cloned()
-                .map(serde_json::from_value::<Foothold>);
-            if let (Some(grant), Some(Ok(foothold))) = (row.grant, given) {
-                all.add(grant, row.received_us, &foothold);
-            }
-        }
-        let mut clusters = self.audit.lock();
-        let seen = clusters.entry(cluster.to_owned()).or_default();
-        Ok(Arc::clone(seen.footholds.get_or_insert_with(|| Arc::new(all))))
     }
 
     /// The audit delay last measured on a cluster.
@@ -341,7 +263,7 @@ impl AuditState {
             .unwrap_or_default()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -351,145 +273,4 @@ fn is_about_unknown(kind: &AlarmKind) -> bool {
         kind,
         AlarmKind::UnknownAccount { .. } | AlarmKind::UnknownCredential { .. }
     )
-}
-
-fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Time) -> Vec<Record> {
-    let mut records = vec![];
-    for action in &intake.kept {
-        records.push(action_record(action, known.grants.get(&action.grant), now));
-    }
-    for issuance in &intake.issuances {
-        records.extend(issuance_record(cluster, issuance, now));
-    }
-    for broken in &intake.quarantined {
-        let raw = hex::encode(Sha256::digest(&broken.raw));
-        let sentence = format!(
-            "A payload of {} bytes could not be read and is kept as it came",
-            broken.len
-        );
-        let facts = json!({"reason": broken.reason, "raw": String::from_utf8_lossy(&broken.raw),
-            "length": broken.len, "cut": broken.cut});
-        let mut entry = record(
-            EntryKind::Quarantined,
-            now,
-            About::cluster(cluster),
-            sentence,
-            facts,
-        );
-        entry.key = Some(format!("quarantined {cluster} {raw}"));
-        records.push(entry);
-    }
-    if intake.counted_others.total > 0 {
-        let total = intake.counted_others.total;
-        let sentence = format!("{total} events of others were looked at and counted");
-        let facts = json!({"total": total, "by_class": intake.counted_others.by_class});
-        let mut entry = record(
-            EntryKind::BatchCount,
-            now,
-            About::cluster(cluster),
-            sentence,
-            facts,
-        );
-        // The same body sent again is the same batch.
-        entry.key = Some(format!("batch {cluster} {digest}"));
-        records.push(entry);
-    }
-    records
-}
-
-fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
-    let about = grant.map_or_else(
-        || About {
-            grant: Some(action.grant),
-            ..About::cluster(&action.cluster)
-        },
-        |grant| About::grant(grant).by(&grant.requester),
-    );
-    let flags = names(&serde_json::to_value(action.flags).unwrap_or_default());
-    let event: Value = serde_json::from_slice(&action.event).unwrap_or(Value::Null);
-    let facts = serde_json::to_value(action).unwrap_or(Value::Null);
-    let mut entry = record(
-        EntryKind::AuditEvent,
-        action.received(),
-        about,
-        action.words.text.clone(),
-        json!({"action": facts, "event": event}),
-    );
-    entry.key = Some(action.key.to_string());
-    let mut row = ActionRow {
-        grant: Some(action.grant),
-        cluster: action.cluster.clone(),
-        received_us: action.received_us,
-        arrived_at: now,
-        credential_id: action.credential.clone(),
-        class: action.class.name().to_owned(),
-        flags,
-        words: action.words.verb.clone(),
-        object: action.words.object.clone(),
-        detail: action.words.detail.clone(),
-        code: action.code,
-        mutation: action.mutates,
-        audit_id: action.request.to_string(),
-        stage: action.stage.name().to_owned(),
-        stream: action.stream == audit::Stream::Open,
-        facts,
-    };
-    if grant.is_some_and(|grant| is_own_check(grant, action)) {
-        row.mark_own_check();
-    }
-    entry.action = Some(Box::new(row));
-    entry
-}
-
-fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Record> {
-    let credential = issuance.credential.clone()?;
-    let at = Time::from_timestamp_micros(issuance.at_us).unwrap_or(now);
-    let facts = json!({"account": issuance.account, "credential_id": credential,
-        "level": issuance.level, "known": issuance.known, "code": issuance.code});
-    let sentence = format!("The API server issued a credential for {}", issuance.account);
-    let mut entry = record(
-        EntryKind::AuditEvent,
-        at,
-        About::cluster(cluster),
-        sentence,
-        facts.clone(),
-    );
-    entry.key = Some(format!("issuance {cluster} {credential}"));
-    entry.action = Some(Box::new(ActionRow {
-        grant: None,
-        cluster: cluster.to_owned(),
-        received_us: issuance.at_us,
-        arrived_at: now,
-        credential_id: Some(credential),
-        class: ISSUANCE.to_owned(),
-        flags: vec![],
-        words: "issued".to_owned(),
-        object: format!("a credential for {}", issuance.account),
-        detail: String::new(),
-        code: issuance.code,
-        mutation: false,
-        audit_id: String::new(),
-        stage: String::new(),
-        stream: false,
-        facts,
-    }));
-    Some(entry)
-}
-
-/// A serialised list of names.
-fn names(list: &Value) -> Vec<String> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|v| v.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// The key of this event was not shown to anybody when the request came: only the broker had it.
-fn is_own_check(grant: &Grant, action: &Action) -> bool {
-    let received = action.received();
-    action.credential.is_some()
-        && grant.reveals.iter().any(|reveal| {
-            reveal.credential_id == action.credential && reveal.shown_at.is_none_or(|shown| received < shown)
-        })
 }

@@ -63,6 +63,8 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // Where the store's folder is the only one it may write, there is none for files to sort in.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(Duration::from_secs(10));
         let mut writer = sqlx::ConnectOptions::connect(&options)
             .await
