@@ -160,7 +160,7 @@ impl View<'_> {
         let object = Object::of(event, generated).map(Object::scrubbed);
         let mut words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
         if let Some(by) = &borrowed {
-            words = words.as_another(&event.user.username, &by.to_string());
+            words = words.by_another(&event.user.username, &by.to_string());
         }
         let gives = Foothold::given_by(event, self.class, object.as_ref(), answer);
         let mut flags = self.class.flags;
@@ -176,25 +176,7 @@ impl View<'_> {
         }
         if let Some(of) = object.as_ref().filter(|_| *event.verb == *"create") {
             let dry_run = flags.has(Flag::DryRun);
-            if of.resource == "selfsubjectrulesreviews" || dry_run {
-                let asked =
-                    body.and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
-                intake.first_uses.push(FirstUse {
-                    grant,
-                    credential: credential.clone(),
-                    resource: of.full_resource(),
-                    uri: redacted.uri.clone(),
-                    level: event.level,
-                    code: event.code(),
-                    namespace: asked.or_else(|| of.namespace.clone()),
-                    dry_run,
-                    rules: answer
-                        .and_then(|answer| answer.get("status"))
-                        .filter(|s| s.is_object())
-                        .cloned(),
-                    at_us: event.received_us,
-                });
-            }
+            self.first_use(grant, credential.as_ref(), of, dry_run, &redacted, intake);
         }
         let stored = canonical::bytes(&redacted.event);
         let action = Action {
@@ -259,6 +241,40 @@ impl View<'_> {
             );
         }
         intake.kept.push(action);
+    }
+
+    /// What a reveal waits for: a review of its own rights, or its dry run.
+    fn first_use(
+        &self,
+        grant: GrantId,
+        credential: Option<&String>,
+        of: &Object,
+        dry_run: bool,
+        redacted: &redact::Redacted,
+        intake: &mut Intake,
+    ) {
+        let event = self.event;
+        if of.resource != "selfsubjectrulesreviews" && !dry_run {
+            return;
+        }
+        let body = redacted.event.get("requestObject");
+        let asked = body.and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
+        let rules = redacted
+            .event
+            .pointer("/responseObject/status")
+            .filter(|status| status.is_object());
+        intake.first_uses.push(FirstUse {
+            grant,
+            credential: credential.cloned(),
+            resource: of.full_resource(),
+            uri: redacted.uri.clone(),
+            level: event.level,
+            code: event.code(),
+            namespace: asked.or_else(|| of.namespace.clone()),
+            dry_run,
+            rules: rules.cloned(),
+            at_us: event.received_us,
+        });
     }
 
     /// The broker asks for names that do not exist, and gets nothing. Its token doing anything else is stolen.

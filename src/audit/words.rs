@@ -32,7 +32,7 @@ pub struct Words {
 
 impl Words {
     /// The same, done as `account` by what the session got hold of.
-    pub(super) fn as_another(self, account: &str, by: &str) -> Self {
+    pub(super) fn by_another(self, account: &str, by: &str) -> Self {
         let detail = piece(&join(&[&self.detail, &format!("as {account}, from {by}")]));
         let text = piece(&format!("{} (as {account}, from {by})", self.text));
         Self { detail, text, ..self }

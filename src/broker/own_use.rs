@@ -28,12 +28,16 @@ struct OwnUse {
     asked_at: Option<Time>,
     /// Since when no question came back, as far as others' did.
     unseen_since: Option<Time>,
+    /// How many questions have not come back since then.
+    unseen: u32,
     /// The questions that may still come back, newest last.
     open: Vec<String>,
     /// The level at which one came back that should have been higher.
     too_low: Option<Level>,
 }
 
+/// So many questions that do not come back are no accident.
+const ENOUGH: u32 = 3;
 /// How many questions are remembered: more than come back late.
 const OPEN: usize = 64;
 
@@ -45,6 +49,7 @@ impl OwnUses {
                 return;
             }
             own.unseen_since = None;
+            own.unseen = 0;
             own.too_low = (seen.level < Level::RequestResponse).then_some(seen.level);
         });
     }
@@ -139,9 +144,10 @@ impl Broker {
         let asked = cluster.canary_as(&token, &name).await;
         match asked {
             Ok(()) => {
-                self.audit
-                    .own_uses
-                    .change(grant.id, |own| own.unseen_since.get_or_insert(now).to_owned());
+                self.audit.own_uses.change(grant.id, |own| {
+                    own.unseen_since.get_or_insert(now);
+                    own.unseen += 1;
+                });
             }
             // The key that was shown is dead, or another one has replaced it.
             Err(ClusterError::Refused { code: 401, .. }) => {
@@ -178,6 +184,7 @@ impl Broker {
                 token: std::sync::Arc::clone(&token),
                 asked_at: None,
                 unseen_since: None,
+                unseen: 0,
                 open: vec![],
                 too_low: None,
             },
@@ -195,8 +202,11 @@ impl Broker {
         let unseen = self.audit.own_uses.change(grant.id, |own| {
             if !speaks && own.unseen_since.is_some() {
                 own.unseen_since = Some(now);
+                own.unseen = 0;
             }
-            (own.unseen_since, own.too_low)
+            // A clock that was set forward, or a machine that slept, makes one question old and not several.
+            let since = own.unseen_since.filter(|_| own.unseen >= ENOUGH);
+            (since, own.too_low)
         });
         let Some((since, too_low)) = unseen else {
             return Ok(());

@@ -445,11 +445,11 @@ mod tests {
         );
         put(&mut config, "a-for-everybody", &|profile| profile.teams.clear());
         put(&mut config, "a-wider", &|profile| {
-            profile.cluster_role = "breakglass-nodes".to_owned()
+            profile.cluster_role = "breakglass-nodes".to_owned();
         });
         assert_eq!(first(&config), "payments-admin");
         put(&mut config, "z-shorter", &|profile| {
-            profile.max_duration = profile.durations[0]
+            profile.max_duration = profile.durations[0];
         });
         assert_eq!(first(&config), "z-shorter", "whatever it is called");
     }

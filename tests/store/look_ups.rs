@@ -265,7 +265,7 @@ pub async fn what_gave_a_foothold_is_found_by_cluster<E: Engine>() {
         let mut record = said(&format!("{cluster} {received_us}"));
         let mut row = crate::fixture::action("exec");
         row.grant = Some(grant.id);
-        row.cluster = cluster.to_owned();
+        cluster.clone_into(&mut row.cluster);
         row.received_us = received_us;
         row.facts = facts;
         record.action = Some(Box::new(row));
