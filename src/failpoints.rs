@@ -127,6 +127,8 @@ pointed!(PointedStore: Store, "store" {
         async fn actions_after(grant: GrantId, entry: Option<u64>) -> Answer<Vec<(u64, ActionRow)>, StoreError>;
         async fn actions_of_credential(cluster: &str, credential_id: &str) -> Answer<Vec<ActionRow>, StoreError>;
         async fn open_findings() -> Answer<Vec<Finding>, StoreError>;
+        async fn finding(key: &str) -> Answer<Option<Finding>, StoreError>;
+        async fn footholds(cluster: &str) -> Answer<Vec<ActionRow>, StoreError>;
         async fn notice(id: NoticeId) -> Answer<Option<Notice>, StoreError>;
         async fn undeliverable() -> Answer<Vec<Delivery>, StoreError>;
         async fn people() -> Answer<Vec<Person>, StoreError>;
@@ -154,6 +156,7 @@ pointed!(PointedCluster: Cluster, "cluster" {
     async fn rules(cluster_role: &str) -> Answer<Value, ClusterError>;
     async fn lay_out(access: &Access) -> Answer<(), ClusterError>;
     async fn issue(access: &Access, secret: &str, seconds: u32) -> Answer<Token, ClusterError>;
+    async fn issue_again(access: &Access, secret: &str, seconds: u32) -> Answer<Option<Token>, ClusterError>;
     async fn use_once(access: &Access, token: &Token) -> Answer<Vec<FirstUse>, ClusterError>;
     async fn remove_bindings(access: &Access) -> Answer<(), ClusterError>;
     async fn remove_secret(secret: &str) -> Answer<(), ClusterError>;
@@ -163,6 +166,7 @@ pointed!(PointedCluster: Cluster, "cluster" {
     async fn watch(rules: &Value, namespaces: &[String], versions: Sender<ObjectVersion>) -> Answer<(), ClusterError>;
     async fn guard(sightings: Sender<Sighting>) -> Answer<(), ClusterError>;
     async fn canary(nonce: &str) -> Answer<(), ClusterError>;
+    async fn canary_as(token: &Token, nonce: &str) -> Answer<(), ClusterError>;
     async fn get(key: &ObjectKey) -> Answer<Option<Value>, ClusterError>;
     async fn autoscaler(key: &ObjectKey, kind: &str) -> Answer<Option<String>, ClusterError>;
     async fn list_keys(key: &ObjectKey, kind: &str) -> Answer<Vec<(String, Vec<String>)>, ClusterError>;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod harden;
 mod log;
 mod start;
 #[cfg(feature = "failpoints")]

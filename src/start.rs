@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 /// # Errors
 /// What keeps it from starting, in words.
 pub fn serve(path: &Path) -> Result<(), String> {
+    crate::harden::harden()?;
     let config =
         Config::load(path, &Env::of_process()).map_err(|problems| config::command::report(&problems))?;
     tracing_subscriber::fmt()

@@ -1,12 +1,14 @@
 //! Whose event it is: a grant's, the broker's own, or somebody else's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::event::{Event, User};
+use super::foothold::{Foothold, Footholds};
 use crate::config::{GRANTS_GROUP, GRANTS_NAMESPACE};
 use crate::ids::GrantId;
 
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const ISSUED_CREDENTIAL_ID: &str = "authentication.kubernetes.io/issued-credential-id";
 
 /// What the ledger knows about one `ServiceAccount` of the grants' namespace.
@@ -16,6 +18,8 @@ pub struct GrantRef<'a> {
     pub grant: GrantId,
     /// The ids (JTIs) of every token the broker had issued for it.
     pub credentials: &'a [String],
+    /// Those of them that the broker itself asks with, to see that what this user does is recorded.
+    pub own: &'a [String],
 }
 
 /// What the broker knows, asked once an event.
@@ -24,6 +28,8 @@ pub trait Lookup {
     fn account(&self, name: &str) -> Option<GrantRef<'_>>;
     /// The broker's own user name in the cluster.
     fn broker(&self) -> &str;
+    /// What sessions got hold of.
+    fn footholds(&self) -> &Footholds;
 }
 
 /// One account of [`Accounts`].
@@ -34,6 +40,8 @@ pub struct KnownGrant {
     /// The ids of its tokens. An id must be written down before its token is first used: the
     /// first use of an unknown one is an alarm.
     pub credentials: Vec<String>,
+    /// The ids of the tokens that the broker itself asks with.
+    pub own: Vec<String>,
 }
 
 /// A snapshot of what the broker knows about one cluster.
@@ -43,6 +51,8 @@ pub struct Accounts {
     pub broker: String,
     /// Each `ServiceAccount`'s grant, ended grants included: their late events are theirs.
     pub grants: HashMap<String, KnownGrant>,
+    /// What their sessions got hold of.
+    pub footholds: Arc<Footholds>,
 }
 
 impl Lookup for Accounts {
@@ -51,11 +61,16 @@ impl Lookup for Accounts {
         Some(GrantRef {
             grant: known.grant,
             credentials: &known.credentials,
+            own: &known.own,
         })
     }
 
     fn broker(&self) -> &str {
         &self.broker
+    }
+
+    fn footholds(&self) -> &Footholds {
+        &self.footholds
     }
 }
 
@@ -67,6 +82,13 @@ pub enum Attribution {
         /// The grant.
         grant: GrantId,
         /// The credential's id, without `JTI=`.
+        credential: String,
+    },
+    /// The broker's own question as a grant's user.
+    OwnUse {
+        /// The grant.
+        grant: GrantId,
+        /// The credential's id.
         credential: String,
     },
     /// A grant's account with a credential nobody issued through the broker. An alarm.
@@ -81,6 +103,13 @@ pub enum Attribution {
     UnknownAccount {
         /// The account, or the whole user name where only the group matched.
         name: String,
+    },
+    /// Another account's, acting by what a session got hold of.
+    Borrowed {
+        /// The session's grant.
+        grant: GrantId,
+        /// By what.
+        by: Foothold,
     },
     /// The broker's own.
     Broker,
@@ -99,6 +128,12 @@ pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
             };
         };
         let (grant, mut ids) = (known.grant, credential_ids(user));
+        if let [id] = ids.as_slice()
+            && known.own.iter().any(|own| own == id)
+        {
+            let credential = (*id).to_owned();
+            return Attribution::OwnUse { grant, credential };
+        }
         let is_known = |id: &&str| known.credentials.iter().any(|known| bare(known) == *id);
         // More than one id is nothing an API server writes; only if all are known is it believed.
         let stranger = ids.iter().copied().find(|id| !is_known(id));
@@ -122,7 +157,20 @@ pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
             name: user.username.to_string(),
         };
     }
-    Attribution::Other
+    match lookup.footholds().holder(event) {
+        Some((grant, by)) => Attribution::Borrowed {
+            grant,
+            by: by.clone(),
+        },
+        None => Attribution::Other,
+    }
+}
+
+/// The account of a `ServiceAccount`'s token that has no id: one from a Secret, which never expires. Tokens
+/// that the API server issues have one since Kubernetes 1.30.
+pub(super) fn lasting_token<'e>(event: &'e Event<'_>) -> Option<&'e str> {
+    let account = event.user.username.strip_prefix("system:serviceaccount:")?;
+    credential_ids(&event.user).is_empty().then_some(account)
 }
 
 /// The bare name, when the user is a `ServiceAccount` of the grants' namespace.

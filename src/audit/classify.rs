@@ -91,9 +91,11 @@ pub enum Flag {
     Redacted,
     /// The credential is not one the broker had issued.
     UnknownCredential,
+    /// Done as another account, by what the session got hold of.
+    Borrowed,
 }
 
-const FLAGS: [Flag; 13] = [
+const FLAGS: [Flag; 14] = [
     Flag::Denied,
     Flag::DryRun,
     Flag::Uncertain,
@@ -107,6 +109,7 @@ const FLAGS: [Flag; 13] = [
     Flag::Unreadable,
     Flag::Redacted,
     Flag::UnknownCredential,
+    Flag::Borrowed,
 ];
 
 /// A set of [`Flag`]s, written as the list of their names.

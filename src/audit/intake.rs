@@ -4,15 +4,17 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
+    alarm::is_account_token,
     attribute::{self, Attribution, Lookup},
     classify::{self, Class, Classified, Flag},
-    event::{self, Event, Stage},
+    event::{self, Event},
+    foothold::Foothold,
     key::EventKey,
     object::Object,
-    record::{Action, Alarm, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, Quarantined},
+    record::{Action, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined},
     redact, scrub, split, words,
 };
-use crate::{clock::Time, config::GRANTS_NAMESPACE, domain::canonical, ids::GrantId};
+use crate::{clock::Time, domain::canonical, ids::GrantId};
 
 /// How much of a payload that cannot be read is kept.
 const QUARANTINE_BYTES: usize = 64 << 10;
@@ -61,8 +63,14 @@ pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, i
         now,
     };
     match whose {
-        Attribution::Grant { grant, credential } => view.keep(grant, Some(credential), true, intake),
-        Attribution::UnknownCredential { grant, credential } => view.keep(grant, credential, false, intake),
+        Attribution::Grant { grant, credential } => {
+            view.keep(grant, Credential::Known(credential), None, intake);
+        }
+        Attribution::OwnUse { grant, credential } => view.own_use(grant, credential, intake),
+        Attribution::UnknownCredential { grant, credential } => {
+            view.keep(grant, Credential::Unknown(credential), None, intake);
+        }
+        Attribution::Borrowed { grant, by } => view.borrowed(grant, by, intake),
         Attribution::UnknownAccount { name } => {
             view.alarm(AlarmKind::UnknownAccount { name }, intake);
             intake.count(class.class);
@@ -98,17 +106,51 @@ impl Intake {
 }
 
 /// One event being taken in.
-struct View<'v> {
-    cluster: &'v str,
-    raw: &'v [u8],
-    event: &'v Event<'v>,
-    class: Classified,
+pub(super) struct View<'v> {
+    pub(super) cluster: &'v str,
+    pub(super) raw: &'v [u8],
+    pub(super) event: &'v Event<'v>,
+    pub(super) class: Classified,
     now: Time,
 }
 
 impl View<'_> {
-    fn keep(&self, grant: GrantId, credential: Option<String>, known: bool, intake: &mut Intake) {
+    /// What was done as another account is the session's own: kept, but for what merely looked. A Pod's own
+    /// process goes on reading and renewing its leases for as long as it lives.
+    fn borrowed(&self, grant: GrantId, by: Foothold, intake: &mut Intake) {
         let event = self.event;
+        let of = event.object_ref.as_ref();
+        let idle = of.is_some_and(|of| {
+            matches!(
+                (&*of.api_group, &*of.resource),
+                ("coordination.k8s.io", "leases") | ("" | "events.k8s.io", "events")
+            )
+        });
+        let looked = matches!(self.class.class, Class::Read | Class::Logs | Class::Other);
+        let acted = !looked && !idle;
+        let kind = AlarmKind::Borrowed {
+            grant,
+            account: event.user.username.to_string(),
+            by: by.clone(),
+            acted,
+        };
+        self.alarm(kind, intake);
+        if acted {
+            self.keep(grant, Credential::Borrowed, Some(by), intake);
+        } else {
+            intake.count(self.class.class);
+        }
+        self.stranger(intake);
+    }
+
+    fn keep(&self, grant: GrantId, credential: Credential, borrowed: Option<Foothold>, intake: &mut Intake) {
+        let event = self.event;
+        let known = !matches!(credential, Credential::Unknown(_));
+        let credential = match credential {
+            Credential::Known(id) => Some(id),
+            Credential::Unknown(id) => id,
+            Credential::Borrowed => None,
+        };
         let redacted = redact::event(self.raw, event);
         let (body, answer) = (
             redacted.event.get("requestObject"),
@@ -116,12 +158,17 @@ impl View<'_> {
         );
         let generated = answer.and_then(|answer| answer.pointer("/metadata/name")?.as_str());
         let object = Object::of(event, generated).map(Object::scrubbed);
-        let words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
+        let mut words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
+        if let Some(by) = &borrowed {
+            words = words.by_another(&event.user.username, &by.to_string());
+        }
+        let gives = Foothold::given_by(event, self.class, object.as_ref(), answer);
         let mut flags = self.class.flags;
         for (flag, on) in [
             (Flag::Unreadable, redacted.unreadable),
             (Flag::Redacted, redacted.count > 0),
             (Flag::UnknownCredential, !known),
+            (Flag::Borrowed, borrowed.is_some()),
         ] {
             if on {
                 flags.insert(flag);
@@ -129,32 +176,18 @@ impl View<'_> {
         }
         if let Some(of) = object.as_ref().filter(|_| *event.verb == *"create") {
             let dry_run = flags.has(Flag::DryRun);
-            if of.resource == "selfsubjectrulesreviews" || dry_run {
-                let asked =
-                    body.and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
-                intake.first_uses.push(FirstUse {
-                    grant,
-                    credential: credential.clone(),
-                    resource: of.full_resource(),
-                    uri: redacted.uri.clone(),
-                    level: event.level,
-                    code: event.code(),
-                    namespace: asked.or_else(|| of.namespace.clone()),
-                    dry_run,
-                    rules: answer
-                        .and_then(|answer| answer.get("status"))
-                        .filter(|s| s.is_object())
-                        .cloned(),
-                    at_us: event.received_us,
-                });
-            }
+            self.first_use(grant, credential.as_ref(), of, dry_run, &redacted, intake);
         }
         let stored = canonical::bytes(&redacted.event);
         let action = Action {
             grant,
             credential: credential.clone(),
             cluster: self.cluster.to_owned(),
-            account: attribute::account_of(&event.user).unwrap_or_default().to_owned(),
+            account: attribute::account_of(&event.user)
+                .unwrap_or(&event.user.username)
+                .to_owned(),
+            gives: gives.clone(),
+            borrowed,
             key: EventKey::of(self.cluster, event, &redacted.uri),
             request: EventKey::of_request(self.cluster, event, &redacted.uri),
             content: content(&redacted.event),
@@ -195,6 +228,9 @@ impl View<'_> {
         if redacted.unreadable {
             self.alarm(AlarmKind::Unreadable { grant }, intake);
         }
+        if let Some(Foothold::Token { account, .. }) = gives {
+            self.alarm(AlarmKind::TokenMade { grant, account }, intake);
+        }
         if let Some(other) = &event.impersonated_user {
             self.alarm(
                 AlarmKind::Impersonation {
@@ -207,6 +243,57 @@ impl View<'_> {
         intake.kept.push(action);
     }
 
+    /// What a reveal waits for: a review of its own rights, or its dry run.
+    fn first_use(
+        &self,
+        grant: GrantId,
+        credential: Option<&String>,
+        of: &Object,
+        dry_run: bool,
+        redacted: &redact::Redacted,
+        intake: &mut Intake,
+    ) {
+        let event = self.event;
+        if of.resource != "selfsubjectrulesreviews" && !dry_run {
+            return;
+        }
+        let body = redacted.event.get("requestObject");
+        let asked = body.and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
+        let rules = redacted
+            .event
+            .pointer("/responseObject/status")
+            .filter(|status| status.is_object());
+        intake.first_uses.push(FirstUse {
+            grant,
+            credential: credential.cloned(),
+            resource: of.full_resource(),
+            uri: redacted.uri.clone(),
+            level: event.level,
+            code: event.code(),
+            namespace: asked.or_else(|| of.namespace.clone()),
+            dry_run,
+            rules: rules.cloned(),
+            at_us: event.received_us,
+        });
+    }
+
+    /// The broker asks for names that do not exist, and gets nothing. Its token doing anything else is stolen.
+    fn own_use(&self, grant: GrantId, credential: String, intake: &mut Intake) {
+        let event = self.event;
+        let name = Object::of(event, None).and_then(|object| object.name);
+        match name {
+            Some(name) if *event.verb == *"get" && matches!(event.code(), Some(403 | 404)) => {
+                intake.own_uses.push(OwnUse {
+                    grant,
+                    name,
+                    level: event.level,
+                });
+                intake.count(self.class.class);
+            }
+            _ => self.keep(grant, Credential::Unknown(Some(credential)), None, intake),
+        }
+    }
+
     fn own(&self, lookup: &dyn Lookup, intake: &mut Intake) {
         let event = self.event;
         let Some(object) = Object::of(event, None) else {
@@ -215,13 +302,13 @@ impl View<'_> {
         let account = object.name.clone().unwrap_or_default();
         if *event.verb == *"create" && is_account_token(&object) {
             let credential = attribute::issued_credential(event).map(str::to_owned);
-            let ids = lookup
-                .account(&account)
-                .map(|known| known.credentials)
-                .unwrap_or_default();
-            let known = credential
-                .as_ref()
-                .is_some_and(|id| ids.iter().any(|known| attribute::bare(known) == id));
+            let known = credential.as_ref().is_some_and(|id| {
+                let of = lookup.account(&account);
+                let mut ids = of
+                    .iter()
+                    .flat_map(|of| of.credentials.iter().chain(of.own.iter()));
+                ids.any(|known| attribute::bare(known) == id)
+            });
             intake.issuances.push(Issuance {
                 account,
                 credential,
@@ -241,100 +328,16 @@ impl View<'_> {
             });
         }
     }
-
-    /// What somebody else may not do: hand out, write or borrow a grant's identity.
-    fn stranger(&self, intake: &mut Intake) {
-        let event = self.event;
-        let by = event.user.username.to_string();
-        if let Some(account) = event.impersonated_user.as_ref().and_then(attribute::account_of) {
-            let kind = AlarmKind::Impersonation {
-                account: account.to_owned(),
-                by: by.clone(),
-            };
-            self.alarm(kind, intake);
-        }
-        let writes = matches!(&*event.verb, "create" | "update" | "patch");
-        let refused = event
-            .code()
-            .is_some_and(|code| (400..500).contains(&code) && !self.class.uncertain);
-        if !writes || refused || self.class.flags.has(Flag::DryRun) {
-            return;
-        }
-        let Some(object) = Object::of(event, None) else {
-            return;
-        };
-        if is_account_token(&object) {
-            let account = object.name.unwrap_or_default();
-            self.alarm(AlarmKind::ForeignIssuance { account, by }, intake);
-        } else if object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
-            && !is_namespace_default(&object, &by)
-            && matches!(
-                object.resource.as_str(),
-                "serviceaccounts" | "secrets" | "roles" | "rolebindings"
-            )
-        {
-            let written = self.stored_right(&object);
-            self.alarm(
-                AlarmKind::ForeignWrite {
-                    object: object.scrubbed(),
-                    by,
-                    written,
-                },
-                intake,
-            );
-        }
-    }
-
-    /// The role or binding as it was stored: those hold no secret.
-    fn stored_right(&self, object: &Object) -> Option<Value> {
-        let event = self.event;
-        let right = object.api_group == "rbac.authorization.k8s.io" && object.subresource.is_none();
-        let stored = event.stage == Stage::ResponseComplete
-            && event.code().is_some_and(|code| (200..300).contains(&code))
-            && !self.class.uncertain;
-        let answer = event.response_object.filter(|_| right && stored)?;
-        serde_json::from_str(answer.get()).ok()
-    }
-
-    fn alarm(&self, kind: AlarmKind, intake: &mut Intake) {
-        let redacted = redact::event(self.raw, self.event);
-        let text = match &kind {
-            AlarmKind::UnknownAccount { name } => {
-                format!("{name} in {GRANTS_NAMESPACE} was used and no grant has it")
-            }
-            AlarmKind::UnknownCredential {
-                credential: Some(id), ..
-            } => {
-                format!("a grant's account was used with token {id}, which the broker did not have issued")
-            }
-            AlarmKind::UnknownCredential { credential: None, .. } => {
-                "a grant's account was used with a token that has no id".to_owned()
-            }
-            AlarmKind::ForeignIssuance { account, by } => format!("{by} had a token issued for {account}"),
-            AlarmKind::ForeignWrite { object, by, .. } => {
-                format!("{by} wrote {} {}", object.kind(), object.path())
-            }
-            AlarmKind::Impersonation { account, by } => format!("{by} acted as {account}"),
-            AlarmKind::SameAuditId { audit_id } => format!("two requests carry the audit id {audit_id}"),
-            AlarmKind::Unreadable { .. } => {
-                "a body was too large, too deep or no JSON and is not kept".to_owned()
-            }
-        };
-        intake.alarms.push(Alarm {
-            words: words::piece(&scrub::scrub(&text).0),
-            kind,
-            key: EventKey::of(self.cluster, self.event, &redacted.uri),
-            at_us: self.event.received_us,
-            source_ip: self.event.source_ip().map(str::to_owned),
-            event: canonical::bytes(&redacted.event),
-        });
-    }
 }
 
-fn is_account_token(object: &Object) -> bool {
-    object.resource == "serviceaccounts"
-        && object.subresource.as_deref() == Some("token")
-        && object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
+/// By what an action was done.
+enum Credential {
+    /// By a token that the ledger knows.
+    Known(String),
+    /// By one that it does not know, with its id where it has one.
+    Unknown(Option<String>),
+    /// By another account's.
+    Borrowed,
 }
 
 /// A log file writes `kind` and `apiVersion` into each event, a batch does not: the same event
@@ -346,11 +349,4 @@ fn content(event: &Value) -> String {
         map.shift_remove("apiVersion");
     }
     hex::encode(Sha256::digest(canonical::bytes(&event)))
-}
-/// The account every namespace is given by Kubernetes itself; nothing here runs as it.
-fn is_namespace_default(object: &Object, by: &str) -> bool {
-    by == "system:serviceaccount:kube-system:service-account-controller"
-        && object.resource == "serviceaccounts"
-        && object.subresource.is_none()
-        && object.name.as_deref() == Some("default")
 }

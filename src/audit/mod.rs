@@ -9,9 +9,11 @@
 //! never dropped: whoever could make the reader stumble could otherwise act unseen. And nothing
 //! leaves this room before [`redact`] has seen it, the words and the quarantine included.
 
+mod alarm;
 mod attribute;
 mod classify;
 mod event;
+mod foothold;
 mod intake;
 mod key;
 mod object;
@@ -24,10 +26,13 @@ mod words;
 pub use attribute::{Accounts, Attribution, GrantRef, KnownGrant, Lookup, attribute};
 pub use classify::{Class, Classified, Flag, Flags, Stream, classify};
 pub use event::{Event, Level, ObjectRef, ParseError, Stage, Status, Text, User, parse};
+pub use foothold::{Foothold, Footholds};
 pub use intake::{digest_batch, digest_event};
 pub use key::EventKey;
 pub use object::Object;
-pub use record::{Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, Quarantined};
+pub use record::{
+    Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined,
+};
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;
 pub use split::{Split, split};

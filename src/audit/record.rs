@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     classify::{Class, Flags, Stream},
     event::{self, Level, Stage},
+    foothold::Foothold,
     key::EventKey,
     object::Object,
     words::Words,
@@ -22,8 +23,14 @@ pub struct Action {
     pub credential: Option<String>,
     /// The cluster of the hook it came through; what the event says of itself does not count.
     pub cluster: String,
-    /// The grant's `ServiceAccount`.
+    /// The grant's `ServiceAccount`; where it was borrowed, the other's whole user name.
     pub account: String,
+    /// What the session got hold of by it, and can act as somebody else with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives: Option<Foothold>,
+    /// By what the session acted as another account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borrowed: Option<Foothold>,
     /// By what the event is known when it comes again.
     pub key: EventKey,
     /// The same for all stages of one request: one line on a page, one in a count.
@@ -132,11 +139,48 @@ pub enum AlarmKind {
         /// The id.
         audit_id: String,
     },
+    /// Another account acted by what a session got hold of.
+    Borrowed {
+        /// The session's grant.
+        grant: GrantId,
+        /// The account's whole user name.
+        account: String,
+        /// By what.
+        by: Foothold,
+        /// It did more than look.
+        acted: bool,
+    },
+    /// A session had a token issued for an account.
+    TokenMade {
+        /// The grant.
+        grant: GrantId,
+        /// The account, `namespace/name`.
+        account: String,
+    },
+    /// An account used a token without an id: one from a Secret, which never expires.
+    LastingToken {
+        /// The account, `namespace:name`.
+        account: String,
+    },
     /// A grant's event has a body that could not be kept.
     Unreadable {
         /// The grant.
         grant: GrantId,
     },
+}
+
+impl AlarmKind {
+    /// The grant it is about, where it is about a known one.
+    #[must_use]
+    pub const fn grant(&self) -> Option<GrantId> {
+        match self {
+            Self::UnknownCredential { grant, .. }
+            | Self::Borrowed { grant, .. }
+            | Self::TokenMade { grant, .. }
+            | Self::Unreadable { grant } => Some(*grant),
+            _ => None,
+        }
+    }
 }
 
 /// Something people must look at now.
@@ -218,6 +262,17 @@ pub struct OwnEvent {
     pub stage_us: i64,
 }
 
+/// A question of the broker as the user of a grant, to see that what that user does is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnUse {
+    /// The grant.
+    pub grant: GrantId,
+    /// The name that was asked for.
+    pub name: String,
+    /// How much the audit policy wrote down.
+    pub level: Level,
+}
+
 /// A payload that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
@@ -253,6 +308,8 @@ pub struct Intake {
     pub issuances: Vec<Issuance>,
     /// What a waiting reveal needs.
     pub first_uses: Vec<FirstUse>,
+    /// The broker's own questions as grants' users.
+    pub own_uses: Vec<OwnUse>,
     /// The broker's own looks at single objects.
     pub own: Vec<OwnEvent>,
     /// What could not be read.

@@ -13,10 +13,12 @@ fn lookup() -> Accounts {
     let known = KnownGrant {
         grant: "01890000-0000-7000-8000-000000000001".parse().unwrap(),
         credentials: vec![JTI.into()],
+        own: vec!["own-1".into()],
     };
     Accounts {
         broker: "system:serviceaccount:breakglass:breakglass".into(),
         grants: [("bg-1".to_owned(), known)].into(),
+        ..Accounts::default()
     }
 }
 
@@ -388,6 +390,153 @@ fn the_brokers_issuance_is_found_and_anybody_elses_is_an_alarm() {
         }
     );
     assert_eq!(acting.counted_others.total, 1);
+}
+
+/// The event of an account acting by a token of the Pod `name`.
+fn from_pod(name: &str, uid: &str, verb: &str, code: u16) -> Value {
+    let mut acting = event(verb, DEPLOYMENT, deployment(""), code);
+    acting["requestReceivedTimestamp"] = json!("2026-03-01T10:00:01.000000Z");
+    acting["user"] = json!({"username": "system:serviceaccount:payments:powerful", "extra": {
+        "authentication.kubernetes.io/credential-id": ["JTI=of-the-pod"],
+        "authentication.kubernetes.io/pod-name": [name], "authentication.kubernetes.io/pod-uid": [uid],
+    }});
+    acting
+}
+
+/// The same batch, read again by somebody who has learned what it gave.
+fn learned(items: &[Value]) -> Intake {
+    let mut accounts = lookup();
+    let mut footholds = Footholds::default();
+    for action in intake(items).kept {
+        if let Some(gives) = &action.gives {
+            footholds.add(action.grant, action.received_us, gives);
+        }
+    }
+    accounts.footholds = footholds.into();
+    digest_batch("prod", &list(items), &accounts, now())
+}
+
+#[test]
+fn what_the_account_of_a_pod_does_after_a_session_was_in_it_is_the_sessions() {
+    let exec = event(
+        "get",
+        "/api/v1/namespaces/payments/pods/web-1/exec?command=sh",
+        pod("exec"),
+        101,
+    );
+    let found = learned(&[exec.clone(), from_pod("web-1", "u1", "delete", 200)]);
+    let [_, borrowed] = &found.kept[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(borrowed.grant, grant());
+    assert!(borrowed.flags.has(Flag::Borrowed) && borrowed.mutates && borrowed.credential.is_none());
+    assert_eq!(
+        borrowed.words.text,
+        "deleted Deployment payments/web (as system:serviceaccount:payments:powerful, from Pod payments/web-1)"
+    );
+    let [alarm] = &found.alarms[..] else {
+        panic!("{found:?}")
+    };
+    assert!(
+        matches!(&alarm.kind, AlarmKind::Borrowed { acted: true, .. }),
+        "{alarm:?}"
+    );
+    assert_eq!(alarm.kind.grant(), Some(grant()));
+    // Another Pod, a refused exec, a look that came before it, and one that came after.
+    assert!(
+        learned(&[exec.clone(), from_pod("web-2", "u1", "delete", 200)])
+            .alarms
+            .is_empty()
+    );
+    let refused = with(exec.clone(), "responseStatus", json!({"code": 403}));
+    assert!(
+        learned(&[refused, from_pod("web-1", "u1", "delete", 200)])
+            .alarms
+            .is_empty()
+    );
+    let mut earlier = from_pod("web-1", "u1", "delete", 200);
+    earlier["requestReceivedTimestamp"] = json!("2026-03-01T09:59:59.000000Z");
+    assert!(learned(&[exec.clone(), earlier]).alarms.is_empty());
+    let looked = learned(&[exec, from_pod("web-1", "u1", "get", 200)]);
+    assert_eq!(looked.kept.len(), 1, "the exec alone");
+    assert!(matches!(
+        &looked.alarms[0].kind,
+        AlarmKind::Borrowed { acted: false, .. }
+    ));
+}
+
+#[test]
+fn a_pod_that_a_session_made_is_known_by_its_uid() {
+    let mut made = event("create", "/api/v1/namespaces/payments/pods", pod(""), 201);
+    made["responseObject"] = json!({"metadata": {"name": "web-1", "uid": "u1"}});
+    assert_eq!(
+        learned(&[made.clone(), from_pod("web-1", "u1", "delete", 200)])
+            .alarms
+            .len(),
+        1
+    );
+    let namesake = learned(&[made, from_pod("web-1", "u2", "delete", 200)]);
+    assert!(namesake.alarms.is_empty(), "{namesake:?}");
+}
+
+#[test]
+fn a_token_that_a_session_had_issued_is_an_alarm_and_what_is_done_with_it_the_sessions() {
+    let mut made = token_event("x");
+    made["user"] = user("bg-1");
+    made["objectRef"]["namespace"] = json!("payments");
+    made["objectRef"]["name"] = json!("powerful");
+    made["annotations"]["authentication.kubernetes.io/issued-credential-id"] = json!("JTI=of-the-pod");
+    let mut used = from_pod("any", "u9", "delete", 200);
+    used["requestReceivedTimestamp"] = json!("2026-03-01T10:00:02.000000Z");
+    let found = learned(&[made, used]);
+    let kinds: Vec<_> = found.alarms.iter().map(|alarm| alarm.kind.clone()).collect();
+    assert_eq!(
+        kinds[0],
+        AlarmKind::TokenMade {
+            grant: grant(),
+            account: "payments/powerful".into()
+        }
+    );
+    assert!(
+        found.alarms[1]
+            .words
+            .contains("from a token issued to it for payments/powerful"),
+        "{found:?}"
+    );
+    assert_eq!(found.kept.len(), 2);
+}
+
+#[test]
+fn an_accounts_token_without_an_id_is_an_alarm() {
+    let mut bare = from_pod("web-1", "u1", "get", 200);
+    bare["user"].as_object_mut().unwrap().remove("extra");
+    let found = intake(&[bare]);
+    assert_eq!(
+        found.alarms[0].words,
+        "ServiceAccount payments/powerful used a token without an id: one from a Secret, which never expires"
+    );
+    assert!(intake(&[from_pod("web-1", "u1", "get", 200)]).alarms.is_empty());
+}
+
+#[test]
+fn the_brokers_question_as_a_grants_user_is_no_action_and_anything_else_by_its_token_is_an_alarm() {
+    let mut asked = event(
+        "get",
+        "/api/v1/namespaces/breakglass-grants/configmaps/breakglass-canary-1",
+        json!({"resource": "configmaps", "namespace": "breakglass-grants", "name": "breakglass-canary-1", "apiVersion": "v1"}),
+        403,
+    );
+    asked["user"]["extra"]["authentication.kubernetes.io/credential-id"] = json!(["JTI=own-1"]);
+    let found = intake(&[asked.clone()]);
+    assert_eq!((found.kept.len(), found.alarms.len()), (0, 0), "{found:?}");
+    assert_eq!(found.own_uses[0].name, "breakglass-canary-1");
+    asked["verb"] = json!("delete");
+    let stolen = intake(&[asked]);
+    assert!(matches!(
+        stolen.alarms[0].kind,
+        AlarmKind::UnknownCredential { .. }
+    ));
+    assert_eq!(stolen.kept.len(), 1);
 }
 
 #[test]

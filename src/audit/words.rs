@@ -30,6 +30,15 @@ pub struct Words {
     pub text: String,
 }
 
+impl Words {
+    /// The same, done as `account` by what the session got hold of.
+    pub(super) fn by_another(self, account: &str, by: &str) -> Self {
+        let detail = piece(&join(&[&self.detail, &format!("as {account}, from {by}")]));
+        let text = piece(&format!("{} (as {account}, from {by})", self.text));
+        Self { detail, text, ..self }
+    }
+}
+
 /// Says what was done. `uri` and both bodies are redacted.
 #[must_use]
 pub(super) fn say(

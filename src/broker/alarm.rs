@@ -1,28 +1,77 @@
-//! What an audit event shows to be wrong becomes a finding; the installation itself, as printed, does not.
+//! What an audit event shows to be wrong becomes a finding, in the very transaction that enters its batch: no
+//! crash lets it be forgotten. The installation itself, as printed, is an entry and no finding.
 
 use super::{Broker, Result};
 use crate::audit::{self, Alarm, AlarmKind, Object};
 use crate::clock::Time;
 use crate::cluster::manifests;
 use crate::domain::entry_kind::EntryKind;
+use crate::domain::finding::Finding;
 use crate::domain::grant::Grant;
-use crate::domain::transition::{About, Transition, record};
+use crate::domain::transition::{About, Record, Transition, Write, record};
+use crate::ids::{FindingId, GrantId};
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
 
 impl Broker {
-    /// People must look at `alarm`; it is about `grant`, where it is about one that is known.
-    pub(super) async fn raise(&self, cluster: &str, alarm: &Alarm, grant: Option<&Grant>) -> Result<()> {
-        let mut about = grant.map_or_else(About::default, About::grant);
-        about.cluster = Some(cluster.to_owned());
-        let key = format!("audit {cluster} {}", alarm.key);
-        let mut words = alarm.words.clone();
-        if let AlarmKind::ForeignWrite { object, written, .. } = &alarm.kind {
-            match self.is_installation(cluster, object, written.as_ref()) {
-                Ok(()) => return self.note_installation(about, alarm, key).await,
-                Err(why) => words = format!("{words}: {}", audit::visible(&why)),
+    /// Adds to `transition` what people must look at. An event that was told once is not told again, also after
+    /// somebody has settled it: the batch may come again at any time.
+    pub(super) async fn with_alarms(
+        &self,
+        mut transition: Transition,
+        cluster: &str,
+        alarms: &[Alarm],
+        grants: &HashMap<GrantId, Grant>,
+    ) -> Result<Transition> {
+        let mut told = BTreeSet::new();
+        for alarm in alarms {
+            let grant = alarm.kind.grant().and_then(|id| grants.get(&id));
+            let mut about = grant.map_or_else(About::default, About::grant);
+            about.cluster = Some(cluster.to_owned());
+            let mut text = alarm.words.clone();
+            if let AlarmKind::ForeignWrite { object, written, .. } = &alarm.kind {
+                match self.is_installation(cluster, object, written.as_ref()) {
+                    Ok(()) => {
+                        transition = transition.record(self.installation(about, alarm, cluster));
+                        continue;
+                    }
+                    Err(why) => text = format!("{text}: {}", audit::visible(&why)),
+                }
             }
+            if let Some(grant) = grant {
+                text = format!(
+                    "{text}. The access is {}'s, {}",
+                    grant.requester.name, grant.account
+                );
+            }
+            let key = key(cluster, alarm);
+            if !told.insert(key.clone()) || self.store.finding(&key).await?.is_some() {
+                continue;
+            }
+            transition = transition.and(self.finding(key, about, text));
         }
-        self.find(&key, about, &words, grant.map(|grant| grant.id)).await
+        Ok(transition)
+    }
+
+    /// A finding: an entry, a pinned line on the feed, and a notice to compliance.
+    pub(super) fn finding(&self, key: String, about: About, text: String) -> Transition {
+        let now = self.now();
+        let id = FindingId::new();
+        tracing::warn!(finding = %id, key, text, "finding");
+        let notice = self.notice_compliance("finding", "Something needs your eyes", &text, "/feed", &about);
+        let facts = json!({"key": key, "id": id});
+        let finding = Finding {
+            id,
+            key,
+            at: now,
+            text: text.clone(),
+            cluster: about.cluster.clone(),
+            grant: about.grant,
+            settled: None,
+        };
+        Transition::new(record(EntryKind::Finding, now, about, text, facts))
+            .write(Write::NewFinding(finding))
+            .notice(notice)
     }
 
     /// Whether a write beside the grants is what the configuration in force prints; otherwise why not.
@@ -39,15 +88,32 @@ impl Broker {
     }
 
     /// An entry and no finding: nobody need look at what they printed and applied themselves.
-    async fn note_installation(&self, about: About, alarm: &Alarm, key: String) -> Result<()> {
+    fn installation(&self, about: About, alarm: &Alarm, cluster: &str) -> Record {
         let at = Time::from_timestamp_micros(alarm.at_us).unwrap_or_else(|| self.now());
         let sentence = format!("{}, as `breakglass manifests` prints it", alarm.words);
         let event: Value = serde_json::from_slice(&alarm.event).unwrap_or(Value::Null);
         let facts = json!({"alarm": alarm.kind, "source_ip": alarm.source_ip, "event": event});
         let mut entry = record(EntryKind::ManifestsApplied, at, about, sentence, facts);
         // The batch may come again.
-        entry.key = Some(key);
-        self.commit(Transition::new(entry)).await?;
-        Ok(())
+        entry.key = Some(key(cluster, alarm));
+        entry
+    }
+}
+
+/// What makes it the same finding. An account that goes on acting is one, and a second when it does more than
+/// look; otherwise each event is one.
+fn key(cluster: &str, alarm: &Alarm) -> String {
+    match &alarm.kind {
+        AlarmKind::Borrowed {
+            grant,
+            account,
+            by,
+            acted,
+        } => {
+            let how = if *acted { "acted" } else { "looked" };
+            format!("borrowed {cluster} {grant} {account} {by} {how}")
+        }
+        AlarmKind::LastingToken { account } => format!("lasting-token {cluster} {account}"),
+        _ => format!("audit {cluster} {}", alarm.key),
     }
 }

@@ -12,7 +12,9 @@ use crate::domain::policy::{self, Role};
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::ids::GrantId;
 use crate::store::GrantFilter;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 impl Broker {
     /// What is laid out in the cluster for `grant`.
@@ -37,21 +39,7 @@ impl Broker {
     pub async fn as_approved(&self, grant: &Grant) -> Result<()> {
         let cluster = self.cluster(&grant.cluster)?;
         let (uid, rules) = tokio::try_join!(cluster.uid(), cluster.rules(&grant.cluster_role))?;
-        if uid != grant.cluster_uid {
-            let why = format!(
-                "{} is another cluster than the one that was approved",
-                grant.cluster
-            );
-            return Err(ClusterError::Unsound(why).into());
-        }
-        if rules != grant.rules {
-            let why = format!(
-                "the rules of ClusterRole {} changed after the approval",
-                grant.cluster_role
-            );
-            return Err(ClusterError::Unsound(why).into());
-        }
-        Ok(())
+        Ok(is_as_approved(grant, &uid, &rules)?)
     }
 
     /// Job: lays out the access. A crash anywhere here leaves objects that the same job finds again,
@@ -157,11 +145,32 @@ impl Broker {
     /// # Errors
     /// The store's. A cluster that does not answer is looked at again.
     pub async fn compare_rules(&self) -> Result<()> {
+        // One question a cluster and a role, however many grants have it.
+        let mut answers = BTreeMap::new();
         for grant in self.live_grants().await? {
             if grant.state == GrantState::Ending {
                 continue;
             }
-            if let Err(BrokerError::Cluster(ClusterError::Unsound(reason))) = self.as_approved(&grant).await {
+            let asked = (grant.cluster.clone(), grant.cluster_role.clone());
+            let answer = match answers.entry(asked) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let cluster = self.cluster(&grant.cluster)?;
+                    new.insert(tokio::try_join!(
+                        cluster.uid(),
+                        cluster.rules(&grant.cluster_role)
+                    ))
+                }
+            };
+            let judged = match answer {
+                Ok((uid, rules)) => is_as_approved(&grant, uid, rules),
+                Err(error) => Err(error.clone()),
+            };
+            if let Err(ClusterError::Unsound(reason)) = judged {
+                let key = format!("approved {}", grant.id);
+                let text = format!("{reason}; the access of {} ends", grant.requester.name);
+                self.find(&key, About::grant(&grant), &text, Some(grant.id))
+                    .await?;
                 skip_conflict(self.end(grant.id, EndCause::Policy { reason }).await)?;
             }
         }
@@ -215,4 +224,23 @@ impl Broker {
         };
         Ok(self.store.grants(filter).await?)
     }
+}
+
+/// The cluster and the role's rules are those that were approved.
+fn is_as_approved(grant: &Grant, uid: &str, rules: &Value) -> std::result::Result<(), ClusterError> {
+    if uid != grant.cluster_uid {
+        let why = format!(
+            "{} is another cluster than the one that was approved",
+            grant.cluster
+        );
+        return Err(ClusterError::Unsound(why));
+    }
+    if *rules != grant.rules {
+        let why = format!(
+            "the rules of ClusterRole {} changed after the approval",
+            grant.cluster_role
+        );
+        return Err(ClusterError::Unsound(why));
+    }
+    Ok(())
 }

@@ -11,15 +11,19 @@ pub mod converge;
 pub mod deadlines;
 pub mod deliver;
 pub mod end;
+mod enter;
 pub mod export;
 pub mod follow_up;
 pub mod grant;
 pub mod guard;
 pub mod heed;
+mod learn;
 pub mod log;
 pub mod notices;
 pub mod observe;
+mod own_use;
 pub mod publish;
+mod recent;
 pub mod record;
 pub mod repository;
 pub mod request;
@@ -36,19 +40,17 @@ pub mod witness;
 use crate::clock::{Clock, Time};
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::Config;
-use crate::domain::finding::Finding;
 use crate::domain::follow_up::FollowUpRefusal;
+use crate::domain::grant::Grant;
 use crate::domain::grant::GrantRefusal;
 use crate::domain::request::RequestRefusal;
-use crate::domain::transition::{About, Transition, Write, record};
-use crate::domain::{entry_kind::EntryKind, grant::Grant};
+use crate::domain::transition::{About, Transition, Write};
 use crate::forge::{Forge, ForgeError};
-use crate::ids::{FindingId, GrantId};
+use crate::ids::GrantId;
 use crate::notify::Notifier;
 use crate::store::{Committed, Store, StoreError};
 use crate::witness::Witnesses;
 use chrono::TimeDelta;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, broadcast};
@@ -242,7 +244,6 @@ impl Broker {
     /// # Errors
     /// The store's.
     pub async fn find(&self, key: &str, about: About, text: &str, grant: Option<GrantId>) -> Result<()> {
-        let now = self.now();
         if self
             .store
             .open_findings()
@@ -252,26 +253,9 @@ impl Broker {
         {
             return Ok(());
         }
-        let finding = Finding {
-            id: FindingId::new(),
-            key: key.to_owned(),
-            at: now,
-            text: text.to_owned(),
-            cluster: about.cluster.clone(),
-            grant,
-            settled: None,
-        };
-        tracing::warn!(finding = %finding.id, key, text, "finding");
-        let notice = self.notice_compliance("finding", "Something needs your eyes", text, "/feed", &about);
-        let transition = Transition::new(record(
-            EntryKind::Finding,
-            now,
-            about,
-            text,
-            json!({"key": key, "id": finding.id}),
-        ))
-        .write(Write::NewFinding(finding))
-        .notice(notice);
+        let mut about = about;
+        about.grant = grant.or(about.grant);
+        let transition = self.finding(key.to_owned(), about, text.to_owned());
         self.commit(transition).await?;
         Ok(())
     }

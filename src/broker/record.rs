@@ -2,18 +2,20 @@
 //! then it is answered.
 
 use super::canary::{CANARY_PREFIX, Canaries};
+use super::enter::records;
 use super::heed::to_heed;
+use super::own_use::OwnUses;
+use super::recent::{AuditIds, Recent};
 use super::{Broker, Result};
-use crate::audit::{self, Accounts, Action, AlarmKind, Intake, Issuance, KnownGrant};
+use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
-use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
-use crate::domain::transition::{About, ActionRow, Record, Transition, record};
+use crate::domain::transition::Transition;
 use crate::ids::GrantId;
 use crate::store::GrantFilter;
-use serde_json::{Value, json};
+use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +30,8 @@ pub struct AuditState {
     clusters: Mutex<BTreeMap<String, Seen>>,
     /// How often it was said that accounts have changed.
     changes: AtomicU64,
+    /// The broker's questions as the users of live grants.
+    pub(super) own_uses: OwnUses,
 }
 
 /// What is known of one cluster's audit.
@@ -38,13 +42,19 @@ pub(super) struct Seen {
     /// Its canaries.
     pub(super) canaries: Canaries,
     /// Who is whom on this cluster; forgotten whenever a grant changes.
-    accounts: Option<Arc<Known>>,
+    pub(super) accounts: Option<Arc<Known>>,
+    /// What its sessions got hold of; read from the store once.
+    pub(super) footholds: Option<Arc<Footholds>>,
+    /// Batches of the last seconds.
+    pub(super) recent: Recent,
+    /// The requests of sessions by their audit ids.
+    pub(super) audit_ids: AuditIds,
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     accounts: Accounts,
-    grants: HashMap<GrantId, Grant>,
+    pub(super) grants: HashMap<GrantId, Grant>,
 }
 
 /// What was done with a batch.
@@ -63,6 +73,20 @@ impl Broker {
     /// # Errors
     /// The store's: the API server must send it again.
     pub async fn record_batch(&self, cluster: &str, body: &[u8]) -> Result<Recorded> {
+        let (recorded, learned) = self.take_in(cluster, body, true).await?;
+        if learned {
+            // Batches come out of order: what was done by it may have come before. Keys drop what is known.
+            for recent in self.audit.recent(cluster, self.now()) {
+                self.take_in(cluster, &recent, false).await?;
+            }
+        }
+        self.audit
+            .with(cluster, |seen| seen.recent.push(self.now(), body));
+        Ok(recorded)
+    }
+
+    /// Enters a batch that came now, or again; says also whether a session got hold of something by it.
+    async fn take_in(&self, cluster: &str, body: &[u8], came_now: bool) -> Result<(Recorded, bool)> {
         let now = self.now();
         let mut known = self.known(cluster).await?;
         let mut intake = audit::digest_batch(cluster, body, &known.accounts, now);
@@ -72,7 +96,16 @@ impl Broker {
             known = self.known(cluster).await?;
             intake = audit::digest_batch(cluster, body, &known.accounts, now);
         }
-        self.note_seen(cluster, &intake, now);
+        // What a session got hold of in this batch may have been used in it.
+        let learned = self.learn(cluster, &intake);
+        if learned {
+            known = self.known(cluster).await?;
+            intake = audit::digest_batch(cluster, body, &known.accounts, now);
+        }
+        if came_now {
+            self.note_seen(cluster, &intake, now);
+        }
+        self.compare_audit_ids(cluster, &mut intake);
         let digest = hex::encode(Sha256::digest(body));
         let records = records(cluster, &digest, &intake, &known, now);
         let mut recorded = Recorded::default();
@@ -80,20 +113,14 @@ impl Broker {
             for grant in to_heed(&intake) {
                 transition = transition.job(JobKind::Heed { grant }, now);
             }
+            let transition = self
+                .with_alarms(transition, cluster, &intake.alarms, &known.grants)
+                .await?;
             let committed = self.commit(transition).await?;
             recorded.entered = committed.entries;
             recorded.repeats = committed.repeats;
         }
-        for alarm in &intake.alarms {
-            let grant = match &alarm.kind {
-                AlarmKind::UnknownCredential { grant, .. } | AlarmKind::Unreadable { grant } => {
-                    known.grants.get(grant)
-                }
-                _ => None,
-            };
-            self.raise(cluster, alarm, grant).await?;
-        }
-        Ok(recorded)
+        Ok((recorded, learned))
     }
 
     /// The audit delay last measured on a cluster.
@@ -136,14 +163,26 @@ impl Broker {
             return Ok(known);
         }
         let changes = self.audit.changes.load(Ordering::SeqCst);
+        let footholds = self.footholds(cluster).await?;
         let filter = GrantFilter {
             cluster: Some(cluster.to_owned()),
             limit: 100_000,
             ..GrantFilter::default()
         };
         let grants = self.store.grants(filter).await?;
+        let mut own_tokens = HashMap::new();
+        // What was asked as the user of a grant comes back within moments, if at all.
+        let lately = |grant: &Grant| {
+            grant
+                .ended_at
+                .is_none_or(|at| self.now() - at < TimeDelta::days(1))
+        };
+        for grant in grants.iter().filter(|grant| lately(grant)) {
+            own_tokens.insert(grant.id, self.own_tokens(grant.id).await?);
+        }
         let accounts = Accounts {
             broker: BROKER_USER.to_owned(),
+            footholds,
             grants: grants
                 .iter()
                 .map(|grant| {
@@ -157,6 +196,7 @@ impl Broker {
                         KnownGrant {
                             grant: grant.id,
                             credentials,
+                            own: own_tokens.remove(&grant.id).unwrap_or_default(),
                         },
                     )
                 })
@@ -177,6 +217,9 @@ impl Broker {
     }
 
     fn note_seen(&self, cluster: &str, intake: &Intake, now: Time) {
+        for own in &intake.own_uses {
+            self.audit.own_uses.came_back(own);
+        }
         let mut clusters = self.audit.lock();
         let seen = clusters.entry(cluster.to_owned()).or_default();
         seen.arrived_at = Some(now);
@@ -204,6 +247,13 @@ impl AuditState {
         change(self.lock().entry(cluster.to_owned()).or_default());
     }
 
+    fn recent(&self, cluster: &str, now: Time) -> Vec<Arc<[u8]>> {
+        self.lock()
+            .get_mut(cluster)
+            .map(|seen| seen.recent.since(now))
+            .unwrap_or_default()
+    }
+
     /// What is known of a cluster's canaries.
     #[must_use]
     pub fn canaries(&self, cluster: &str) -> Canaries {
@@ -213,7 +263,7 @@ impl AuditState {
             .unwrap_or_default()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -223,146 +273,4 @@ fn is_about_unknown(kind: &AlarmKind) -> bool {
         kind,
         AlarmKind::UnknownAccount { .. } | AlarmKind::UnknownCredential { .. }
     )
-}
-
-fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Time) -> Vec<Record> {
-    let mut records = vec![];
-    for action in &intake.kept {
-        records.push(action_record(action, known.grants.get(&action.grant), now));
-    }
-    for issuance in &intake.issuances {
-        records.extend(issuance_record(cluster, issuance, now));
-    }
-    for broken in &intake.quarantined {
-        let raw = hex::encode(Sha256::digest(&broken.raw));
-        let sentence = format!(
-            "A payload of {} bytes could not be read and is kept as it came",
-            broken.len
-        );
-        let facts = json!({"reason": broken.reason, "raw": String::from_utf8_lossy(&broken.raw),
-            "length": broken.len, "cut": broken.cut});
-        let mut entry = record(
-            EntryKind::Quarantined,
-            now,
-            About::cluster(cluster),
-            sentence,
-            facts,
-        );
-        entry.key = Some(format!("quarantined {cluster} {raw}"));
-        records.push(entry);
-    }
-    if intake.counted_others.total > 0 {
-        let total = intake.counted_others.total;
-        let sentence = format!("{total} events of others were looked at and counted");
-        let facts = json!({"total": total, "by_class": intake.counted_others.by_class});
-        let mut entry = record(
-            EntryKind::BatchCount,
-            now,
-            About::cluster(cluster),
-            sentence,
-            facts,
-        );
-        // The same body sent again is the same batch.
-        entry.key = Some(format!("batch {cluster} {digest}"));
-        records.push(entry);
-    }
-    records
-}
-
-fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
-    let about = grant.map_or_else(
-        || About {
-            grant: Some(action.grant),
-            ..About::cluster(&action.cluster)
-        },
-        |grant| About::grant(grant).by(&grant.requester),
-    );
-    let flags = names(&serde_json::to_value(action.flags).unwrap_or_default());
-    let event: Value = serde_json::from_slice(&action.event).unwrap_or(Value::Null);
-    let facts = serde_json::to_value(action).unwrap_or(Value::Null);
-    let mut entry = record(
-        EntryKind::AuditEvent,
-        action.received(),
-        about,
-        action.words.text.clone(),
-        json!({"action": facts, "event": event}),
-    );
-    entry.key = Some(action.key.to_string());
-    let mut row = ActionRow {
-        grant: Some(action.grant),
-        cluster: action.cluster.clone(),
-        received_us: action.received_us,
-        arrived_at: now,
-        credential_id: action.credential.clone(),
-        class: action.class.name().to_owned(),
-        flags,
-        words: action.words.verb.clone(),
-        object: action.words.object.clone(),
-        detail: action.words.detail.clone(),
-        code: action.code,
-        mutation: action.mutates,
-        audit_id: action.request.to_string(),
-        stage: action.stage.name().to_owned(),
-        stream: action.stream == audit::Stream::Open,
-        facts,
-    };
-    if grant.is_some_and(|grant| is_own_check(grant, action)) {
-        row.mark_own_check();
-    }
-    entry.action = Some(Box::new(row));
-    entry
-}
-
-fn issuance_record(cluster: &str, issuance: &Issuance, now: Time) -> Option<Record> {
-    let credential = issuance.credential.clone()?;
-    let at = Time::from_timestamp_micros(issuance.at_us).unwrap_or(now);
-    let facts = json!({"account": issuance.account, "credential_id": credential,
-        "level": issuance.level, "known": issuance.known, "code": issuance.code});
-    let sentence = format!("The API server issued a credential for {}", issuance.account);
-    let mut entry = record(
-        EntryKind::AuditEvent,
-        at,
-        About::cluster(cluster),
-        sentence,
-        facts.clone(),
-    );
-    entry.key = Some(format!("issuance {cluster} {credential}"));
-    entry.action = Some(Box::new(ActionRow {
-        grant: None,
-        cluster: cluster.to_owned(),
-        received_us: issuance.at_us,
-        arrived_at: now,
-        credential_id: Some(credential),
-        class: ISSUANCE.to_owned(),
-        flags: vec![],
-        words: "issued".to_owned(),
-        object: format!("a credential for {}", issuance.account),
-        detail: String::new(),
-        code: issuance.code,
-        mutation: false,
-        audit_id: String::new(),
-        stage: String::new(),
-        stream: false,
-        facts,
-    }));
-    Some(entry)
-}
-
-/// A serialised list of names.
-fn names(list: &Value) -> Vec<String> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|v| v.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// The key of this event was not shown to anybody when the request came: only the broker had it. Where it was shown
-/// since, the API server's own times decide, never ours.
-fn is_own_check(grant: &Grant, action: &Action) -> bool {
-    action.credential.is_some()
-        && grant
-            .reveals
-            .iter()
-            .any(|reveal| reveal.credential_id == action.credential && reveal.is_own_use(action.received_us))
 }

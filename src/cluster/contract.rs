@@ -143,6 +143,13 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     async fn lay_out(&self, access: &Access) -> Result<(), ClusterError>;
     /// Makes the Secret `secret` and issues a token bound to it, for `seconds` (600 at least), and its probe.
     async fn issue(&self, access: &Access, secret: &str, seconds: u32) -> Result<Token, ClusterError>;
+    /// Issues another token for the Secret of a reveal, for `seconds` (600 at least); `None` when that Secret is gone.
+    async fn issue_again(
+        &self,
+        access: &Access,
+        secret: &str,
+        seconds: u32,
+    ) -> Result<Option<Token>, ClusterError>;
     /// Uses the token once: a `SelfSubjectRulesReview` per namespace, and a dry-run of something that
     /// RBAC allows and the session policy forbids. An accepted dry-run is [`ClusterError::Unsound`].
     async fn use_once(&self, access: &Access, token: &Token) -> Result<Vec<FirstUse>, ClusterError>;
@@ -177,6 +184,8 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     async fn guard(&self, sightings: tokio::sync::mpsc::Sender<Sighting>) -> Result<(), ClusterError>;
     /// Reads an object whose name is `nonce`: audited whatever the answer, 403 and 404 too.
     async fn canary(&self, nonce: &str) -> Result<(), ClusterError>;
+    /// The same with a grant's token, as its user.
+    async fn canary_as(&self, token: &Token, nonce: &str) -> Result<(), ClusterError>;
     /// The live object, `None` when it does not exist.
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;
 

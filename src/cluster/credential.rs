@@ -38,6 +38,34 @@ pub(super) async fn issue(server: &Server, access: &Access, secret: &str, second
     })
 }
 
+/// Asks for another token bound to a Secret that is there.
+pub(super) async fn issue_again(
+    server: &Server,
+    access: &Access,
+    secret: &str,
+    seconds: u32,
+) -> Result<Option<Token>> {
+    let doing = format!("reading Secret {secret}");
+    let Some(found) = server.find(&doing, &secret_path(secret)).await? else {
+        return Ok(None);
+    };
+    same_secret(&secret_object(access, secret), &found)
+        .map_err(|why| ClusterError::Unsound(format!("Secret {secret} exists and {why}")))?;
+    let bound = Bound {
+        account: &access.account,
+        secret,
+        uid: text(&found, "/metadata/uid"),
+    };
+    let issued = request(server, &bound, seconds.max(SHORTEST_S), None).await?;
+    Ok(Some(Token {
+        token: issued.token,
+        credential_id: issued.credential_id,
+        expires_at: issued.expires_at,
+        // What proves the Secret's death was asked for when it was made.
+        probe: String::new(),
+    }))
+}
+
 /// The Secret's UID.
 async fn make_secret(server: &Server, access: &Access, secret: &str) -> Result<String> {
     let wanted = secret_object(access, secret);

@@ -112,6 +112,18 @@ async fn from_file(kubeconfig: &config::Kubeconfig) -> std::result::Result<Confi
         .map_err(explain)
 }
 
+async fn canary(server: &Server, nonce: &str) -> Result<()> {
+    let path = format!(
+        "/api/v1/namespaces/{GRANTS_NAMESPACE}/configmaps/{}",
+        segment(nonce)
+    );
+    let doing = "sending a canary";
+    match server.send(doing, Method::GET, &path, None).await? {
+        Err(status) if !matches!(status.code, 403 | 404) => Err(server.refused(doing, &status)),
+        _ => Ok(()),
+    }
+}
+
 /// What engineers are handed: the configured address and authority, or else the broker's own.
 async fn entrance(config: &config::Cluster, reach: &Config) -> std::result::Result<Entrance, String> {
     let ca = match &config.engineer_ca_file {
@@ -206,6 +218,10 @@ impl Cluster for KubeCluster {
         credential::issue(&self.server, access, secret, seconds).await
     }
 
+    async fn issue_again(&self, access: &Access, secret: &str, seconds: u32) -> Result<Option<Token>> {
+        credential::issue_again(&self.server, access, secret, seconds).await
+    }
+
     async fn use_once(&self, access: &Access, token: &Token) -> Result<Vec<FirstUse>> {
         let rules = self.rules(&access.cluster_role).await?;
         first_use::use_once(&self.as_token(token)?, access, &rules).await
@@ -245,15 +261,11 @@ impl Cluster for KubeCluster {
     }
 
     async fn canary(&self, nonce: &str) -> Result<()> {
-        let path = format!(
-            "/api/v1/namespaces/{GRANTS_NAMESPACE}/configmaps/{}",
-            segment(nonce)
-        );
-        let doing = "sending a canary";
-        match self.server.send(doing, Method::GET, &path, None).await? {
-            Err(status) if !matches!(status.code, 403 | 404) => Err(self.server.refused(doing, &status)),
-            _ => Ok(()),
-        }
+        canary(&self.server, nonce).await
+    }
+
+    async fn canary_as(&self, token: &Token, nonce: &str) -> Result<()> {
+        canary(&self.as_token(token)?, nonce).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>> {

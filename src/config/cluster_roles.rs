@@ -240,10 +240,14 @@ impl Rule {
     /// Whether it lets something be changed.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.verbs
-            .iter()
-            .any(|verb| !matches!(verb.as_str(), "get" | "list" | "watch"))
+        self.verbs.iter().any(|verb| is_change(verb))
     }
+}
+
+/// A verb that lets something be changed.
+#[must_use]
+pub fn is_change(verb: &str) -> bool {
+    !matches!(verb, "get" | "list" | "watch")
 }
 
 fn is_cluster_scoped(group: &str, resource: &str) -> bool {

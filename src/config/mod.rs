@@ -33,7 +33,7 @@ mod validate;
 
 pub use approvers::Approvers;
 pub use authority::{AuthorityError, authority};
-pub use cluster_roles::{ClusterRole, Rule, SHIPPED as SHIPPED_CLUSTER_ROLE, Scope};
+pub use cluster_roles::{ClusterRole, Rule, SHIPPED as SHIPPED_CLUSTER_ROLE, Scope, is_change};
 pub use clusters::{
     ALWAYS_PROTECTED, Access, AuditSender, BROKER_ACCOUNT, BROKER_NAMESPACE, BROKER_USER, Canary, Cluster,
     GRANT_LABEL, GRANTS_GROUP, GRANTS_NAMESPACE, Kubeconfig, NAME_ID_DIGITS, NAME_PREFIX, REVEAL_SECRET_TYPE,

@@ -193,6 +193,15 @@ impl Transition {
         Some(transition)
     }
 
+    /// Adds another transition: both are written at once.
+    pub fn and(mut self, other: Self) -> Self {
+        self.records.extend(other.records);
+        self.writes.extend(other.writes);
+        self.jobs.extend(other.jobs);
+        self.notices.extend(other.notices);
+        self
+    }
+
     /// Adds a record.
     pub fn record(mut self, record: Record) -> Self {
         self.records.push(record);

@@ -202,6 +202,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<ActionRow>, StoreError>;
     /// Open findings, newest first.
     async fn open_findings(&self) -> Result<Vec<Finding>, StoreError>;
+    /// The newest finding of that key, open or settled.
+    async fn finding(&self, key: &str) -> Result<Option<Finding>, StoreError>;
+    /// The actions on a cluster by which sessions got hold of something to act as somebody else with
+    /// (`gives` of their facts), oldest first.
+    async fn footholds(&self, cluster: &str) -> Result<Vec<ActionRow>, StoreError>;
     /// A notice.
     async fn notice(&self, id: NoticeId) -> Result<Option<Notice>, StoreError>;
     /// Deliveries that failed for long or for good and that nobody has settled.

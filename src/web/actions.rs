@@ -129,7 +129,11 @@ fn row_of(shell: &Shell, index: u64, row: &ActionRow, linked: bool) -> Row {
 fn look(row: &ActionRow) -> Option<Look> {
     if row.is_own_check() {
         None
-    } else if row.class == "rights-change" || has(row, "unknown-credential") || has(row, "impersonation") {
+    } else if row.class == "rights-change"
+        || has(row, "unknown-credential")
+        || has(row, "impersonation")
+        || has(row, "borrowed")
+    {
         Some(Look::Late)
     } else if is_denied(row) || is_exec(row) || row.class == "secret-read" || has(row, "uncertain") {
         Some(Look::Wait)
@@ -162,6 +166,7 @@ fn flags(row: &ActionRow) -> Vec<Badge> {
         "truncated" => Some((Look::Info, "cut by the API server")),
         "unreadable" => Some((Look::Info, "body not kept")),
         "unknown-credential" => Some((Look::Late, "unknown key")),
+        "borrowed" => Some((Look::Late, "as another account")),
         _ => None,
     });
     let mut all: Vec<_> = class.into_iter().chain(named).collect();

@@ -11,6 +11,13 @@ use subtle::ConstantTimeEq;
 /// No form of ours is larger.
 const LARGEST: usize = 64 * 1024;
 
+/// The longest text people may type, in characters; the forms' `maxlength`.
+const LONGEST: usize = 2_000;
+/// The texts people type at length.
+const TEXTS: [&str; 4] = ["reason", "note", "incident", "commit"];
+/// Where the form says it itself, beside the field.
+const SAYS_IT_ITSELF: [&str; 2] = ["/requests", "/requests/preview"];
+
 /// The fields of a form, in the order they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, String)>);
@@ -29,6 +36,21 @@ impl Fields {
             .iter()
             .find(|(own, _)| own == name)
             .map_or("", |(_, value)| value)
+    }
+
+    /// Why a text is not taken: it would go onto pages, into mails and the record.
+    fn too_long(&self, path: &str) -> Option<Error> {
+        let exempt = |name: &str| name == "reason" && SAYS_IT_ITSELF.contains(&path);
+        let (name, typed) = self.0.iter().find(|(name, typed)| {
+            TEXTS.contains(&name.as_str()) && !exempt(name) && typed.chars().count() > LONGEST
+        })?;
+        let count = typed.chars().count();
+        Some(Error::TooLong {
+            why: format!(
+                "the {name} is {count} characters long; keep it under {LONGEST} and link the rest. It was not kept: copy it from here"
+            ),
+            typed: typed.clone(),
+        })
     }
 
     /// The same fields as a query, with `name` set to `value`.
@@ -135,6 +157,9 @@ impl FromRequest<App> for Posted {
         if !is_token(fields.get("csrf"), &signed.csrf) {
             let why = "This form belongs to an earlier session. Load the page again; nothing was done.";
             return Err(Error::Forbidden(why.into()).into_response());
+        }
+        if let Some(error) = fields.too_long(parts.uri.path()) {
+            return Err(error.into_response());
         }
         Ok(Self {
             signed,

@@ -36,6 +36,14 @@ pub enum Error {
     /// The rules say no; the words are for the person.
     #[error("refused: {0}")]
     Refused(String),
+    /// A text is longer than it may be; it comes back, so that nothing typed is lost.
+    #[error("too long: {why}")]
+    TooLong {
+        /// Which, and how long it may be.
+        why: String,
+        /// What was typed.
+        typed: String,
+    },
     /// They asked too often; the words are for the person.
     #[error("too often: {why}")]
     TooOften {
@@ -136,7 +144,7 @@ impl Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Refused(_) | Self::TooLong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -163,6 +171,14 @@ impl Error {
             Self::Bad(why) | Self::Refused(why) | Self::TooOften { why, .. } => RefusedPage {
                 shell,
                 why: Words::say(Text::prose(sentence(why))),
+                typed: None,
+                href: back,
+            }
+            .render(),
+            Self::TooLong { why, typed } => RefusedPage {
+                shell,
+                why: Words::say(Text::prose(sentence(why))),
+                typed: Some(Text::whole(typed)),
                 href: back,
             }
             .render(),

@@ -1,6 +1,6 @@
 //! The page for what the rules do not allow.
 
-use super::pages::{Href, Shell, Words};
+use super::pages::{Href, Shell, Text, Words};
 use askama::Template;
 
 /// `422`: the rules say no, or the form cannot be read; nothing was done.
@@ -11,6 +11,8 @@ pub struct RefusedPage {
     pub shell: Shell,
     /// Why not, and what to do.
     pub why: Words,
+    /// What was typed and is kept nowhere, to be copied from.
+    pub typed: Option<Text>,
     /// The thing it was about.
     pub href: Href,
 }

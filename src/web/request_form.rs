@@ -12,7 +12,7 @@ use super::shell::{self, person_ref};
 use super::{App, Error, page};
 use crate::broker::BrokerError;
 use crate::broker::request::Preview;
-use crate::config::Config;
+use crate::config::{Config, Profile, Rule, Scope, is_change};
 use crate::domain::policy::{Question, teams_of};
 use crate::ids::GrantId;
 use axum::extract::{RawQuery, State};
@@ -138,10 +138,9 @@ async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
     };
     let team = or_first("team", teams_of(config, &signed.person));
     let cluster = or_first("cluster", config.clusters.keys().cloned().collect());
-    let usable = |own: &&crate::config::Profile| own.teams.is_empty() || own.teams.contains(&team);
-    // What was made for the team comes before what everybody may use.
+    let usable = |own: &&Profile| own.teams.is_empty() || own.teams.contains(&team);
     let mut profiles: Vec<_> = config.profiles_on(&cluster).filter(usable).collect();
-    profiles.sort_by_key(|profile| profile.teams.is_empty());
+    profiles.sort_by_key(|profile| breadth(config, profile));
     let profile = or_first(
         "profile",
         profiles.iter().map(|profile| profile.name.clone()).collect(),
@@ -182,6 +181,29 @@ async fn typed(app: &App, signed: &Signed, fields: &Fields) -> Result<Typed> {
         incident: fields.get("incident").to_owned(),
         extends,
     })
+}
+
+/// How much a profile gives, the least first: what was made for the team before what everybody may use, namespaces
+/// before the whole cluster, then by what it lets be changed, by what it lets be read, and by how long it lasts.
+fn breadth(config: &Config, profile: &Profile) -> (bool, bool, usize, usize, u32) {
+    let rights = |changing: bool| {
+        let rules = config.cluster_role(&profile.cluster_role).map(|role| &role.rules);
+        let of_rule = |rule: &Rule| {
+            let verbs = rule.verbs.iter().filter(|verb| is_change(verb) == changing);
+            rule.pairs().count() * verbs.count()
+        };
+        rules.into_iter().flatten().map(of_rule).sum()
+    };
+    let wide = config
+        .cluster_role(&profile.cluster_role)
+        .is_none_or(|role| role.scope == Scope::Cluster);
+    (
+        profile.teams.is_empty(),
+        wide,
+        rights(true),
+        rights(false),
+        profile.max_duration.seconds(),
+    )
 }
 
 async fn form_page(
@@ -397,6 +419,39 @@ mod tests {
             cluster_uid: None,
             overlaps: vec![],
         }
+    }
+
+    #[test]
+    fn the_first_profile_is_the_one_that_gives_least() {
+        let text = include_str!("../../breakglass.example.yaml");
+        let folder = std::path::Path::new("/");
+        let mut config = Config::from_text("breakglass.yaml", text, folder, None).unwrap();
+        let first = |config: &Config| {
+            let mut all: Vec<_> = config.profiles.values().collect();
+            all.sort_by_key(|profile| breadth(config, profile));
+            all[0].name.clone()
+        };
+        let least = config.profiles["payments-admin"].clone();
+        let put = |config: &mut Config, name: &str, change: &dyn Fn(&mut Profile)| {
+            let mut profile = least.clone();
+            profile.name = name.to_owned();
+            change(&mut profile);
+            config.profiles.insert(name.to_owned(), profile);
+        };
+        assert_eq!(
+            first(&config),
+            "payments-admin",
+            "before the one for the whole cluster"
+        );
+        put(&mut config, "a-for-everybody", &|profile| profile.teams.clear());
+        put(&mut config, "a-wider", &|profile| {
+            profile.cluster_role = "breakglass-nodes".to_owned();
+        });
+        assert_eq!(first(&config), "payments-admin");
+        put(&mut config, "z-shorter", &|profile| {
+            profile.max_duration = profile.durations[0];
+        });
+        assert_eq!(first(&config), "z-shorter", "whatever it is called");
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "canaries", every(1), |b| async move {
         b.send_canaries().await
     });
-    spawn(broker, tasks, stop, "rules", every(15), |b| async move {
+    spawn(broker, tasks, stop, "own uses", every(1), |b| async move {
+        b.ask_as_grants().await
+    });
+    spawn(broker, tasks, stop, "rules", every(2), |b| async move {
         b.compare_rules().await
     });
     for cluster in broker.clusters.keys() {

@@ -102,6 +102,19 @@ test('a form that is too large or never ends is not kept', async () => {
   assert.match(words(large.text), /larger than 64 KiB/);
 });
 
+test('a text that is too long is refused in words on every route, and comes back', async () => {
+  const typed = `${'long '.repeat(500)}and ends here`;
+  for (const form of forms) {
+    for (const field of ['note', 'incident', 'commit', ...(/^\/requests(\/preview)?$/.test(form.path) ? [] : ['reason'])]) {
+      const answer = await send(form, { csrf, [field]: typed });
+      assert.equal(answer.status, 422, `${form.path}: ${field}`);
+      assert.match(words(answer.text), /is 2513 characters long; keep it under 2000/i, form.path);
+      assert.ok(answer.text.includes(`${typed}</textarea>`), `${form.path}: what was typed is lost`);
+    }
+  }
+  assert.equal((await actor.open('/')).status, 200, 'nothing was done, signing out included');
+});
+
 test('nothing but a POST changes anything: a GET to a form\'s address is no page', async () => {
   const shown = new Set(routes().filter(({ method }) => method === 'GET').map(({ path }) => path));
   for (const form of forms.filter(({ path }) => !shown.has(path))) {

@@ -224,6 +224,11 @@ test('a session with every right there is stays behind the second wall', async (
   }
   await refusedByPolicy(wide(['label', 'namespace', 'kube-system', 'x=y']), 'breakglass-session', /namespace is protected/);
   await refusedByPolicy(wide(['delete', 'endpointslice', 'kubernetes', '-n', 'default']), 'breakglass-session', /own address/);
+  // One merely labelled as the API server's would be believed by whoever looks for the label.
+  await refusedByPolicy(tried({
+    apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4', endpoints: [{ addresses: ['10.9.9.9'] }], ports: [{ name: 'https', port: 6443 }],
+    metadata: { name: 'planted', namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },
+  }), 'breakglass-session', /own address/);
   await refusedByPolicy(tried(volume({ hostPath: { path: '/' } })), 'breakglass-session', /node's own files/);
   await refusedByPolicy(tried(volume({ local: { path: '/' }, nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists' }] }] } } })), 'breakglass-session', /node's own files/);
   await refusedByPolicy(wide(['create', '--raw', '/api/v1/nodes/node-1/proxy/run', '-f', '-'], '{}'), 'breakglass-session', /node's proxy/);
@@ -259,6 +264,28 @@ test('the broker binds its own grants to its own roles and nobody else', async (
   await refusedByPolicy(tried({ kind: 'ClusterRoleBinding', role: 'breakglass-workloads' }), 'breakglass-broker', /profiles' ClusterRoles/);
   await refusedByRights(tried({ role: 'cluster-admin' }));
   await refusedByRights(tried({ role: 'edit' }));
+});
+
+test('a stolen broker token repoints no GitOps object, even with every right there is', async () => {
+  const names = { plural: 'kustomizations', singular: 'kustomization', kind: 'Kustomization' };
+  await world.applyYaml(JSON.stringify({
+    apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', metadata: { name: 'kustomizations.kustomize.toolkit.fluxcd.io' },
+    spec: {
+      group: 'kustomize.toolkit.fluxcd.io', names, scope: 'Namespaced',
+      versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } } }],
+    },
+  }));
+  const shop = { apiVersion: 'kustomize.toolkit.fluxcd.io/v1', kind: 'Kustomization', metadata: { name: 'shop', namespace: 'payments' }, spec: { sourceRef: { kind: 'GitRepository', name: 'shop' }, path: './apps' } };
+  await until('the kind to be served', async () => (await world.kubectl(['apply', '-f', '-'], { input: JSON.stringify(shop), anyStatus: true })).status === 0);
+  const repoint = () => broker(['patch', 'kustomizations.kustomize.toolkit.fluxcd.io', 'shop', '-n', 'payments', '--type=merge', '-p', '{"spec":{"sourceRef":{"name":"theirs"}}}']);
+  await refusedByRights(repoint());
+  await world.kubectl(['create', 'clusterrolebinding', 'stolen', '--clusterrole=cluster-admin', '--serviceaccount=breakglass:breakglass']);
+  try {
+    await until('the right', async () => (await broker(['auth', 'can-i', '*', '*'])).stdout.includes('yes'));
+    await refusedByPolicy(repoint(), 'breakglass-broker', /writes bindings, .* and nothing else/);
+  } finally {
+    await world.kubectl(['delete', 'clusterrolebinding', 'stolen']);
+  }
 });
 
 test('the broker deletes what is its own and nothing that is not', async () => {

@@ -258,6 +258,32 @@ pub async fn actions_come_in_the_order_of_the_api_server<E: Engine>() {
     );
 }
 
+pub async fn what_gave_a_foothold_is_found_by_cluster<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let grant = granted(&*store).await;
+    let acted = |cluster: &str, received_us: i64, facts: serde_json::Value| {
+        let mut record = said(&format!("{cluster} {received_us}"));
+        let mut row = crate::fixture::action("exec");
+        row.grant = Some(grant.id);
+        cluster.clone_into(&mut row.cluster);
+        row.received_us = received_us;
+        row.facts = facts;
+        record.action = Some(Box::new(row));
+        record
+    };
+    let gives = serde_json::json!({"gives": {"foothold": "pod", "namespace": "payments", "name": "web-1"}});
+    let records = vec![
+        acted("production", 2, gives.clone()),
+        acted("production", 1, serde_json::json!({})),
+        acted("staging", 3, gives.clone()),
+    ];
+    store.commit(Transition::batch(records).unwrap()).await.unwrap();
+    let found = store.footholds("production").await.unwrap();
+    let found: Vec<_> = found.iter().map(|row| row.received_us).collect();
+    assert_eq!(found, [2]);
+    assert!(store.footholds("elsewhere").await.unwrap().is_empty());
+}
+
 pub async fn people_are_remembered_by_account<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let one = person("oncall");

@@ -110,6 +110,7 @@ macro_rules! contract {
             look_ups::grants_are_found_by_account_cluster_and_person,
             look_ups::follow_ups_are_found_by_grant_team_and_time,
             look_ups::actions_come_in_the_order_of_the_api_server,
+            look_ups::what_gave_a_foothold_is_found_by_cluster,
             look_ups::people_are_remembered_by_account,
             look_ups::a_session_lives_until_it_is_over_or_deleted,
             look_ups::the_before_of_an_object_is_the_newest_version_below,

@@ -333,6 +333,8 @@ pub async fn everything_is_there_after_opening_again<E: Engine>() {
     assert_eq!(store.follow_up_of(grant.id).await.unwrap(), follow_up);
     assert_eq!(store.notice(notice.id).await.unwrap(), Some(notice));
     assert_eq!(store.open_findings().await.unwrap().len(), 1);
+    assert_eq!(store.finding("k").await.unwrap().unwrap().key, "k");
+    assert!(store.finding("other").await.unwrap().is_none());
     let next = store.commit(Transition::new(said("goes on"))).await.unwrap();
     assert_eq!(next.first, Some(head.size), "the log goes on where it was");
 }

@@ -32,7 +32,7 @@ test('every test that SECURITY.md names is there', (t) => {
 
 test('every attack that is tried is named in SECURITY.md', () => {
   const named = new Set(namedIn(readFileSync(join(top, 'SECURITY.md'), 'utf8')).map(({ file, name }) => `${file} › ${name}`));
-  const attacks = ['tests/e2e/forms.test.mjs', 'tests/e2e/sessions.test.mjs', 'tests/e2e/decisions.test.mjs', 'tests/e2e/intake.test.mjs', 'tests/browser/hostile.test.mjs'];
+  const attacks = ['tests/e2e/forms.test.mjs', 'tests/e2e/sessions.test.mjs', 'tests/e2e/decisions.test.mjs', 'tests/e2e/intake.test.mjs', 'tests/browser/hostile.test.mjs', 'tests/e2e/attacks.test.mjs'];
   // Tests of the tests themselves.
   const helpers = ['every form is a POST, and one sent as our own pages send it reaches its handler', 'the check itself sees what it must see'];
   const unnamed = attacks.flatMap((file) => testsIn(file, readFileSync(join(top, file), 'utf8')).filter((name) => !helpers.includes(name)).map((name) => `${file} › ${name}`)).filter((one) => !named.has(one));

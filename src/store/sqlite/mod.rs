@@ -70,6 +70,8 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // Where the store's folder is the only one it may write, there is none for files to sort in.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(Duration::from_secs(10));
         let mut writer = sqlx::ConnectOptions::connect(&options)
             .await
@@ -271,6 +273,23 @@ impl Store for SqliteStore {
             "a finding",
             "SELECT document FROM findings WHERE open = 1 ORDER BY at DESC",
             &[],
+        )
+        .await
+    }
+    async fn finding(&self, key: &str) -> Result<Option<Finding>, StoreError> {
+        self.one(
+            "a finding",
+            "SELECT document FROM findings WHERE key = ? ORDER BY at DESC LIMIT 1",
+            &[key],
+        )
+        .await
+    }
+    async fn footholds(&self, cluster: &str) -> Result<Vec<ActionRow>, StoreError> {
+        self.many(
+            "an action",
+            "SELECT document FROM actions WHERE cluster = ? AND json_extract(document, '$.facts.gives') IS NOT NULL
+             ORDER BY entry",
+            &[cluster],
         )
         .await
     }

@@ -1,0 +1,83 @@
+//! What is learned from a batch for those that come after it: by what a session can act as somebody else, and which
+//! request had which audit id.
+
+use super::{Broker, Result};
+use crate::audit::{self, Alarm, AlarmKind, Foothold, Footholds, Intake};
+use std::sync::Arc;
+
+impl Broker {
+    /// A client chooses the audit id, and may choose one that another request had: both are kept, and it is told.
+    pub(super) fn compare_audit_ids(&self, cluster: &str, intake: &mut Intake) {
+        self.audit.with(cluster, |seen| {
+            for action in &intake.kept {
+                let Some(first) = seen.audit_ids.remember(&action.audit_id, action.request) else {
+                    continue;
+                };
+                let audit_id = action.audit_id.clone();
+                let known = |alarm: &Alarm| matches!(&alarm.kind, AlarmKind::SameAuditId { audit_id: one } if *one == audit_id);
+                if first == action.request || intake.alarms.iter().any(known) {
+                    continue;
+                }
+                intake.alarms.push(Alarm {
+                    words: audit::visible(&format!("two requests carry the audit id {audit_id}")),
+                    kind: AlarmKind::SameAuditId { audit_id },
+                    key: action.key,
+                    at_us: action.received_us,
+                    source_ip: action.source_ip.clone(),
+                    event: action.event.clone(),
+                });
+            }
+        });
+    }
+
+    /// Takes in what sessions got hold of in a batch; true when any of it is new.
+    pub(super) fn learn(&self, cluster: &str, intake: &Intake) -> bool {
+        let given: Vec<_> = intake
+            .kept
+            .iter()
+            .filter_map(|action| Some((action.grant, action.received_us, action.gives.as_ref()?)))
+            .collect();
+        if given.is_empty() {
+            return false;
+        }
+        let mut learned = false;
+        self.audit.with(cluster, |seen| {
+            if let Some(footholds) = &mut seen.footholds {
+                let all = Arc::make_mut(footholds);
+                for (grant, since_us, foothold) in given {
+                    learned |= all.add(grant, since_us, foothold);
+                }
+            }
+            if learned {
+                seen.accounts = None;
+            }
+        });
+        learned
+    }
+
+    /// What the sessions of a cluster got hold of, as far as the store knows.
+    pub(super) async fn footholds(&self, cluster: &str) -> Result<Arc<Footholds>> {
+        if let Some(footholds) = self
+            .audit
+            .lock()
+            .get(cluster)
+            .and_then(|seen| seen.footholds.clone())
+        {
+            return Ok(footholds);
+        }
+        let mut all = Footholds::default();
+        for row in self.store.footholds(cluster).await? {
+            let given = row
+                .facts
+                .get("gives")
+                .cloned()
+                .map(serde_json::from_value::<Foothold>);
+            if let (Some(grant), Some(Ok(foothold))) = (row.grant, given) {
+                all.add(grant, row.received_us, &foothold);
+            }
+        }
+        let mut clusters = self.audit.lock();
+        let seen = clusters.entry(cluster.to_owned()).or_default();
+        Ok(Arc::clone(seen.footholds.get_or_insert_with(|| Arc::new(all))))
+    }
+}
