@@ -7,6 +7,7 @@ mod alarm;
 pub mod approve;
 pub mod canary;
 pub mod capture;
+mod clock;
 pub mod converge;
 pub mod deadlines;
 pub mod deliver;
@@ -128,6 +129,8 @@ pub struct Broker {
     pub poke: Arc<Notify>,
     /// Wakes live pages and waiting reveals.
     pub changed: broadcast::Sender<Changed>,
+    /// When credentials were removed, for the proof that they are dead.
+    pub removals: end::Removals,
     /// Ends that could not be written yet; the access was taken away all the same.
     pub unwritten_ends: std::sync::Mutex<BTreeMap<GrantId, crate::domain::grant::EndCause>>,
     /// What is known of each cluster's audit.
@@ -141,6 +144,13 @@ impl Broker {
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// What the machine's clock says: what the sign-in provider's times are held against. While it is wrong
+    /// nobody signs in; the time told by [`Self::now`] may be ahead of it and must not keep people out.
+    #[must_use]
+    pub fn machine_now(&self) -> Time {
+        self.clock.machine_now()
     }
 
     /// The cluster of that name.
