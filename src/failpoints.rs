@@ -111,6 +111,7 @@ pointed!(PointedStore: Store, "store" {
     async fn poke(jobs: &[Job]) -> Answer<(), StoreError>;
     async fn keep_versions(cluster: &str, versions: &[ObjectVersion], seen_at: Time) -> Answer<(), StoreError>;
     async fn set_setting(name: &str, value: &str) -> Answer<(), StoreError>;
+    async fn clock_set_back(by: TimeDelta, now: Time) -> Answer<(), StoreError>;
     async fn save_session(id_hash: &str, data: &str, expires: Time, fresh: bool) -> Answer<bool, StoreError>;
     async fn delete_session(id_hash: &str) -> Answer<(), StoreError>;
     async fn tidy(now: Time) -> Answer<(), StoreError>;

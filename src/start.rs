@@ -3,9 +3,9 @@
 #[cfg(feature = "failpoints")]
 use crate::stepped_clock::SteppedClock;
 use breakglass::broker::Broker;
-use breakglass::clock::Clock;
 #[cfg(not(feature = "failpoints"))]
 use breakglass::clock::SystemClock;
+use breakglass::clock::{Clock, SteadyClock};
 use breakglass::cluster::{Cluster, KubeCluster};
 use breakglass::config::{self, Config, Env, ForgeCredentials, Store as StoreConfig};
 use breakglass::forge::{self, Forge, github::GitHub};
@@ -55,9 +55,10 @@ pub fn serve(path: &Path) -> Result<(), String> {
 async fn run(config: Config) -> Result<(), String> {
     let config = Arc::new(config);
     #[cfg(not(feature = "failpoints"))]
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let machine: Arc<dyn Clock> = Arc::new(SystemClock);
     #[cfg(feature = "failpoints")]
-    let clock: Arc<dyn Clock> = SteppedClock::from_env();
+    let machine: Arc<dyn Clock> = SteppedClock::from_env();
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(machine));
     let mut signers = signers(&config)?;
     #[cfg(feature = "failpoints")]
     {
@@ -99,10 +100,12 @@ async fn run(config: Config) -> Result<(), String> {
         poke: Arc::default(),
         changed: tokio::sync::broadcast::Sender::new(1024),
         unwritten: breakglass::broker::unwritten::Unwritten::default(),
+        removals: breakglass::broker::end::Removals::default(),
         audit: breakglass::broker::record::AuditState::default(),
         watches: breakglass::broker::watch::Watches::default(),
         config: Arc::clone(&config),
     });
+    broker.follow_the_clock_back().await.map_err(words)?;
     broker.enter_policy().await.map_err(words)?;
     broker.take_back_reveals().await.map_err(words)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

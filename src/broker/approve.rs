@@ -71,7 +71,8 @@ impl Broker {
             id: ApprovalId::new(),
             by: approving.by.clone(),
             outside,
-            at: now,
+            // The provider's token is judged by this time, now and by whoever verifies the record.
+            at: self.machine_now(),
             duration_s: approving.duration_s,
             request_hash: approving.request_hash,
             proof: approving.proof,

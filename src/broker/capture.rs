@@ -71,10 +71,12 @@ impl Broker {
                     .set_setting(&name, &format!("{nonce} {at} back"))
                     .await?;
             }
-            if heard || back.is_some() {
+            let ago = now.timestamp_millis() - at;
+            // Sent at a time that is still to come: the clock was set back since. Another one is sent.
+            if ago >= 0 && (heard || back.is_some()) {
                 return Ok(now >= follow_up.from + cluster.settle_window.delta());
             }
-            if now.timestamp_millis() - at < CANARY_PATIENCE.num_milliseconds() {
+            if (0..CANARY_PATIENCE.num_milliseconds()).contains(&ago) {
                 return Ok(false);
             }
         }

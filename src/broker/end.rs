@@ -17,6 +17,9 @@ use crate::ids::{GrantId, RevealId};
 use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Each API server answers from its token cache for that long (kube-apiserver, `cached_token_authenticator`).
 const TOKEN_CACHE: TimeDelta = TimeDelta::seconds(10);
@@ -26,6 +29,32 @@ pub(super) const REFUSED: &str = "Every further request is refused";
 pub(super) const REMOVED: &str = "The Secrets and the ServiceAccount are gone";
 /// A removal that fails longer is an alarm.
 const STUCK_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+/// When this process removed credentials, by the monotonic clock: how long API servers may remember one is no matter
+/// of what time it is.
+#[derive(Debug, Default)]
+pub struct Removals(Mutex<BTreeMap<GrantId, Instant>>);
+
+impl Removals {
+    /// The credentials of this grant are gone from now on.
+    fn note(&self, id: GrantId) {
+        self.removals().insert(id, Instant::now());
+    }
+
+    /// How long an API server may still remember them; another process removed what was not noted here.
+    fn left(&self, id: GrantId) -> TimeDelta {
+        let passed = self.removals().entry(id).or_insert_with(Instant::now).elapsed();
+        TOKEN_CACHE - TimeDelta::from_std(passed).unwrap_or(TOKEN_CACHE)
+    }
+
+    fn forget(&self, id: GrantId) {
+        self.removals().remove(&id);
+    }
+
+    fn removals(&self) -> MutexGuard<'_, BTreeMap<GrantId, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Broker {
     /// The engineer is done, or somebody with the right takes the access away.
@@ -124,6 +153,7 @@ impl Broker {
         };
         let Some(removed_at) = ending.removed_at else {
             cluster.remove_account(&access).await?;
+            self.removals.note(grant.id);
             let now = self.now();
             let shown = grant.reveals.iter().any(|reveal| reveal.probe_token.is_some());
             let again = if shown { now + TOKEN_CACHE } else { now };
@@ -151,16 +181,19 @@ impl Broker {
             }
         }
         let now = self.now();
-        // The API servers may still remember the credential.
-        if !words.is_empty() && now < removed_at + TOKEN_CACHE {
-            return Ok(Outcome::Again(removed_at + TOKEN_CACHE));
+        // By the clock alone a leap forward would be a proof before its time.
+        let left = self.removals.left(grant.id).max(removed_at + TOKEN_CACHE - now);
+        if !words.is_empty() && left > TimeDelta::zero() {
+            return Ok(Outcome::Again(now + left));
         }
         let proof = if words.is_empty() {
             "no credential was ever issued, and nothing of it exists in the cluster".to_owned()
         } else {
             format!("the API server says of the probe token: {}", words.join("; "))
         };
-        self.ended(grant, refused_after, now, proof).await
+        let outcome = self.ended(grant, refused_after, now, proof).await?;
+        self.removals.forget(grant.id);
+        Ok(outcome)
     }
 
     /// Commits one step; the job goes on at `again`.

@@ -2,7 +2,7 @@
 //! could not be read, and one that counts the rest.
 
 use super::record::{ISSUANCE, Known};
-use crate::audit::{self, Action, Intake, Issuance};
+use crate::audit::{self, Action, Flag, Intake, Issuance, Object};
 use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::Grant;
@@ -143,11 +143,98 @@ fn names(list: &Value) -> Vec<String> {
 }
 
 /// The key of this event was not shown to anybody when the request came: only the broker had it. Where it was shown
-/// since, the API server's own times decide, never ours.
+/// since, the API server's own times decide, never ours; and nothing but what the broker does with a new key can be a
+/// check of its own, whatever the times say.
 fn is_own_check(grant: &Grant, action: &Action) -> bool {
+    let checks =
+        |object: &Object| object.resource == "selfsubjectrulesreviews" || action.flags.has(Flag::DryRun);
     action.credential.is_some()
+        && action.verb == "create"
+        && action.object.as_ref().is_some_and(checks)
         && grant
             .reveals
             .iter()
             .any(|reveal| reveal.credential_id == action.credential && reveal.is_own_use(action.received_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Accounts, KnownGrant};
+    use crate::config::BROKER_USER;
+    use crate::domain::fixture::{at, grant, person};
+    use crate::domain::grant::Issued;
+
+    const JTI: &str = "7d0a7c9e-4b5d-4c6f-9a57-0f3a1f6f2b11";
+
+    /// What the API server says of a request made with the key at 1200 s by its clock.
+    fn action(grant: &Grant, verb: &str, resource: &str, uri: &str) -> Action {
+        let user = format!("system:serviceaccount:breakglass-grants:{}", grant.account);
+        let event = json!({
+            "level": "Metadata", "auditID": "a", "stage": "ResponseComplete", "requestURI": uri, "verb": verb,
+            "user": {"username": user, "groups": ["system:serviceaccounts:breakglass-grants"],
+                "extra": {"authentication.kubernetes.io/credential-id": [format!("JTI={JTI}")]}},
+            "objectRef": {"resource": resource, "namespace": "payments", "name": "web", "apiVersion": "v1"},
+            "responseStatus": {"code": 200},
+            "requestReceivedTimestamp": "1970-01-01T00:20:00.000000Z",
+            "stageTimestamp": "1970-01-01T00:20:00.010000Z",
+        });
+        let known = KnownGrant {
+            grant: grant.id,
+            credentials: vec![JTI.to_owned()],
+            own: vec![],
+        };
+        let accounts = Accounts {
+            broker: BROKER_USER.to_owned(),
+            grants: [(grant.account.clone(), known)].into(),
+            footholds: std::sync::Arc::default(),
+        };
+        let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [event]});
+        let intake = audit::digest_batch("production", list.to_string().as_bytes(), &accounts, at(1_200));
+        intake.kept.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_change_is_never_taken_for_a_check_of_our_own_whatever_the_clocks_say() {
+        let (grant, reveal) = grant()
+            .ready(at(10))
+            .unwrap()
+            .begin_reveal(&person("oncall"), at(1_100))
+            .unwrap();
+        let issued = Issued {
+            credential_id: JTI.to_owned(),
+            token_hash: String::new(),
+            probe_token: String::new(),
+            expires_at: at(5_000),
+        };
+        // By our clock it was shown long after the API server saw it used: that one's clock is behind.
+        let shown = grant
+            .issued(reveal, issued)
+            .unwrap()
+            .used_by_us(reveal, 2_000_000_000)
+            .unwrap()
+            .shown(reveal, at(1_700))
+            .unwrap()
+            .0;
+        let own = |verb, resource, uri| is_own_check(&shown, &action(&shown, verb, resource, uri));
+        let review = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+        assert!(own("create", "selfsubjectrulesreviews", review));
+        assert!(own(
+            "create",
+            "pods",
+            "/api/v1/namespaces/payments/pods?dryRun=All"
+        ));
+        for verb in ["create", "patch", "update", "delete"] {
+            assert!(
+                !own(verb, "configmaps", "/api/v1/namespaces/payments/configmaps/web"),
+                "{verb}"
+            );
+        }
+        assert!(!own("get", "secrets", "/api/v1/namespaces/payments/secrets/web"));
+        assert!(!own(
+            "get",
+            "pods",
+            "/api/v1/namespaces/payments/pods/web/exec?command=sh"
+        ));
+    }
 }

@@ -7,6 +7,7 @@ mod alarm;
 pub mod approve;
 pub mod canary;
 pub mod capture;
+mod clock;
 pub mod converge;
 pub mod deadlines;
 pub mod deliver;
@@ -178,6 +179,8 @@ pub struct Broker {
     pub changed: broadcast::Sender<Changed>,
     /// What could not be written yet, and since when the store cannot be.
     pub unwritten: unwritten::Unwritten,
+    /// When credentials were removed, for the proof that they are dead.
+    pub removals: end::Removals,
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.
@@ -189,6 +192,13 @@ impl Broker {
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// What the machine's clock says: what the sign-in provider's times are held against. While it is wrong
+    /// nobody signs in; the time told by [`Self::now`] may be ahead of it and must not keep people out.
+    #[must_use]
+    pub fn machine_now(&self) -> Time {
+        self.clock.machine_now()
     }
 
     /// The cluster of that name.

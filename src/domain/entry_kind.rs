@@ -132,6 +132,8 @@ kinds! {
     NoticeUndeliverable = "notice-undeliverable" ["NIST IR-6"],
     /// What the manifests print was applied to a cluster.
     ManifestsApplied = "manifests-applied" ["NIST CM-3", "NIST CM-5(1)"],
+    /// The machine's clock was set back: the times of what is lent come as much earlier.
+    ClockSetBack = "clock-set-back" ["NIST AU-8", "NIST AC-2(2)"],
     /// The policy in force, by digest.
     PolicyLoaded = "policy-loaded" ["NIST CM-5(1)", "ISO A.5.15"],
     /// Somebody read the ledger.

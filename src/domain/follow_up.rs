@@ -6,6 +6,7 @@ use super::grant::Grant;
 use super::person::Person;
 use crate::clock::Time;
 use crate::ids::{FollowUpId, GrantId, ItemId, RequestId};
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 /// Where a follow-up stands.
@@ -260,6 +261,21 @@ impl FollowUp {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed_at.is_some()
+    }
+
+    /// The clock by which its times were told was set back by `by`: what is neither met nor missed is
+    /// due as much earlier.
+    #[must_use]
+    pub fn clock_set_back(mut self, by: TimeDelta) -> Self {
+        self.from -= by;
+        let open =
+            |deadline: &&mut Deadline| deadline.met_at.is_none() && deadline.state != DeadlineState::Breached;
+        for deadline in self.deadlines.iter_mut().filter(open) {
+            deadline.from -= by;
+            deadline.soon -= by;
+            deadline.due -= by;
+        }
+        self
     }
 
     /// The deadline of `goal`.

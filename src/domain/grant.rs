@@ -376,6 +376,26 @@ impl Grant {
         }
     }
 
+    /// The clock by which its times were told was set back by `by`: each of them that decides anything comes as
+    /// much earlier, so that it is over when it would have been.
+    #[must_use]
+    pub fn clock_set_back(mut self, by: TimeDelta) -> Self {
+        let earlier = |time: &mut Option<Time>| {
+            if let Some(time) = time {
+                *time -= by;
+            }
+        };
+        self.shelf_until -= by;
+        earlier(&mut self.ends_at);
+        if let Some(ending) = &mut self.ending {
+            ending.since -= by;
+            earlier(&mut ending.refused_after);
+            earlier(&mut ending.removed_at);
+            earlier(&mut ending.failing_since);
+        }
+        self
+    }
+
     /// Begins to take the access away; from any state but Ending and Ended.
     ///
     /// # Errors

@@ -16,4 +16,6 @@ pub mod person;
 pub mod policy;
 pub mod request;
 pub mod review;
+#[cfg(test)]
+mod tests;
 pub mod transition;

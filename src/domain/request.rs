@@ -360,6 +360,13 @@ impl Request {
         Ok(self)
     }
 
+    /// The clock by which its times were told was set back by `by`: it waits no longer than it would have.
+    #[must_use]
+    pub fn clock_set_back(mut self, by: TimeDelta) -> Self {
+        self.lapses_at -= by;
+        self
+    }
+
     /// Lapses the request when its time has come; `None` when it has not, or it is decided.
     #[must_use]
     pub fn lapse(mut self, now: Time) -> Option<Self> {

@@ -31,10 +31,12 @@ pub fn check(auth_time: Option<Time>, window_s: u32, asked_at: Time, now: Time) 
     }
 }
 
-/// Whether a session that last saw a login at `auth_time` needs no new one at `now`. A window of 0 always does.
+/// Whether a session that last saw a login at `auth_time` needs no new one at `now`. A window of 0 always does,
+/// and so does a login that is still to come: the clock was set back since.
 #[must_use]
 pub fn still_fresh(auth_time: Time, window_s: u32, now: Time) -> bool {
-    window_s > 0 && now - auth_time <= TimeDelta::seconds(i64::from(window_s))
+    let age = now - auth_time;
+    window_s > 0 && age >= -SKEW && age <= TimeDelta::seconds(i64::from(window_s))
 }
 
 #[cfg(test)]
@@ -91,5 +93,6 @@ mod tests {
         assert!(still_fresh(at("10:00:00"), 300, now));
         assert!(!still_fresh(at("09:59:59"), 300, now));
         assert!(!still_fresh(now, 0, now), "window 0 always asks again");
+        assert!(!still_fresh(at("11:00:00"), 300, now), "the clock was set back");
     }
 }

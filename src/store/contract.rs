@@ -283,6 +283,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Keeps a small value.
     async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError>;
+    /// The clock was set back by `by`, and it is `now`: no job waits for a time that is still to come, no lease
+    /// holds until then, and what was seen then was seen as much earlier. Again, it changes nothing more.
+    async fn clock_set_back(&self, by: TimeDelta, now: Time) -> Result<(), StoreError>;
 
     /// Keeps a web session under the hash of its id.
     async fn save_session(

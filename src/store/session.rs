@@ -54,7 +54,7 @@ impl tower_sessions::SessionStore for Sessions {
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
-        let now = self.clock.now();
+        let now = self.clock.machine_now();
         let Some(text) = self
             .store
             .load_session(&hashed(*id), now)

@@ -12,8 +12,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 use tower_sessions::cookie::SameSite;
 use tower_sessions::{Expiry, Session, SessionManagerLayer};
+use url::Url;
 
 const LOGIN: &str = "login";
 /// How long a step-up for one action may wait for that action.
@@ -26,7 +28,7 @@ const TOUCH: TimeDelta = TimeDelta::seconds(60);
 pub struct Login {
     /// Who.
     pub person: Person,
-    /// When the provider saw them prove it.
+    /// When the provider saw them prove it, by the broker's time.
     pub auth_time: Time,
     /// When this session began.
     pub since: Time,
@@ -64,11 +66,12 @@ impl Login {
     pub fn take_permit(&mut self, grant: GrantId, now: Time) -> bool {
         self.permit
             .take()
-            .is_some_and(|(own, until)| own == grant && now < until)
+            .is_some_and(|(own, until)| own == grant && now < until && until <= now + PERMIT)
     }
 
     fn is_over(&self, idle: TimeDelta, absolute: TimeDelta, now: Time) -> bool {
-        now - self.seen >= idle || now - self.since >= absolute
+        // One from a time that is still to come would last longer: the clock was set back, and it is over.
+        now - self.seen >= idle || now - self.since >= absolute || self.seen > now
     }
 }
 
@@ -209,8 +212,16 @@ pub fn own_path(path: &str) -> &str {
         && !path.starts_with("//")
         && path.len() <= 1_000
         && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
-        && !path.starts_with("/sign-");
+        && leads_to_a_page(path);
     if ours { path } else { "/" }
+}
+
+/// Where a browser comes to by this path, once it has resolved its dots: here, and not back at the sign-in.
+fn leads_to_a_page(path: &str) -> bool {
+    static HERE: LazyLock<Url> =
+        LazyLock::new(|| Url::parse("https://here.invalid/").unwrap_or_else(|_| unreachable!("an address")));
+    HERE.join(path)
+        .is_ok_and(|there| there.origin() == HERE.origin() && !there.path().starts_with("/sign-"))
 }
 
 /// Where signing in begins, to come back to `path`.
@@ -298,6 +309,11 @@ mod tests {
             login.is_over(idle, absolute, at(12 * 3600)),
             "used all the time, and still over"
         );
+        let back = at(11 * 3600);
+        assert!(
+            login.is_over(idle, absolute, back),
+            "the clock was set back an hour"
+        );
     }
 
     #[test]
@@ -307,6 +323,10 @@ mod tests {
         login.permit(one, at(0));
         assert!(!login.clone().take_permit(other, at(1)));
         assert!(!login.clone().take_permit(one, at(120)));
+        assert!(
+            !login.clone().take_permit(one, at(-3600)),
+            "the clock was set back an hour"
+        );
         assert!(login.take_permit(one, at(1)));
         assert!(!login.take_permit(one, at(2)), "used twice");
     }
@@ -328,6 +348,8 @@ mod tests {
             "javascript:alert(1)",
             "/sign-out",
             "/sign-in?to=/sign-in",
+            "/./sign-out",
+            "/feed/%2E%2e/sign-in",
         ] {
             assert_eq!(own_path(theirs), "/", "{theirs:?}");
         }

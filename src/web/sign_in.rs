@@ -115,7 +115,7 @@ async fn start(
     asking: Asking,
     action: Option<Action>,
 ) -> Result<std::result::Result<url::Url, Refusal>> {
-    let begun = match app.identity.begin(asking, app.broker.now()).await {
+    let begun = match app.identity.begin(asking, app.broker.machine_now()).await {
         Ok(begun) => begun,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -189,7 +189,11 @@ async fn callback(
     session.insert(FLOWS, &flows).await?;
     session.save().await?;
 
-    match app.identity.finish(&flow, &params, app.broker.now()).await {
+    match app
+        .identity
+        .finish(&flow, &params, app.broker.machine_now())
+        .await
+    {
         Ok(signed_in) if shell::is_known(app.config(), &signed_in.person) => {
             finish(&app, &session, &flow, action, signed_in).await
         }
@@ -227,11 +231,13 @@ async fn finish(
 ) -> Result {
     let now = app.broker.now();
     let (person, auth_time) = (signed_in.person.clone(), signed_in.auth_time);
+    // From here on the login's age is measured by our own time, which may be ahead of the machine's clock.
+    let proved_at = now - (app.broker.machine_now() - auth_time);
     let mut login = match session::login(app, session).await? {
         // A session that ran out meanwhile, or another account: begin anew.
         Some(login) if login.person.issuer == person.issuer && login.person.subject == person.subject => {
             let csrf = login.csrf;
-            let renewed = Login::new(person.clone(), auth_time, signed_in.id_token_raw.clone(), now);
+            let renewed = Login::new(person.clone(), proved_at, signed_in.id_token_raw.clone(), now);
             Login {
                 csrf,
                 since: login.since,
@@ -244,7 +250,7 @@ async fn finish(
                     .into(),
             ));
         }
-        Some(_) | None => Login::new(person.clone(), auth_time, signed_in.id_token_raw.clone(), now),
+        Some(_) | None => Login::new(person.clone(), proved_at, signed_in.id_token_raw.clone(), now),
     };
     match &action {
         None => {
@@ -350,7 +356,10 @@ async fn sign_out(State(app): State<App>, posted: Posted) -> Result {
         .url()
         .join("/signed-out")
         .map_err(|error| Error::Internal(format!("public_url: {error}")))?;
-    let there = app.identity.logout_url(&hint, &home, app.broker.now()).await;
+    let there = app
+        .identity
+        .logout_url(&hint, &home, app.broker.machine_now())
+        .await;
     let to = there.as_ref().map_or("/signed-out", url::Url::as_str);
     Ok(Redirect::to(to).into_response())
 }

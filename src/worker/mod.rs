@@ -7,6 +7,7 @@ use crate::broker::{Broker, Result};
 use crate::domain::job::Lane;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +43,11 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
             }
         });
     }
+    let told = Arc::new(AtomicBool::new(false));
+    spawn(broker, tasks, stop, "clock", every(5), move |b| {
+        let told = Arc::clone(&told);
+        async move { b.look_at_the_clock(&told).await }
+    });
     spawn(broker, tasks, stop, "deadlines", every(5), |b| async move {
         b.look_at_deadlines().await
     });
@@ -49,7 +55,8 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
         b.let_others_pass().await
     });
     spawn(broker, tasks, stop, "tidy", every(60), |b| async move {
-        Ok(b.store.tidy(b.now()).await?)
+        // Sessions are kept for as long as the machine's clock says: the layer that keeps them asks that.
+        Ok(b.store.tidy(b.machine_now()).await?)
     });
     spawn(broker, tasks, stop, "ledger check", every(600), |b| async move {
         b.check_ledger().await

@@ -23,6 +23,8 @@ const elsewhere = {
   'commit.canary-missed': 'needs audit to be silent for 90 s',
   'commit.canary-resumed': 'needs audit to have been silent for 90 s',
   'commit.gap': 'nothing enters it yet',
+  'commit.clock-set-back': 'needs the machine\'s clock to be set back',
+  'store.clock_set_back': 'needs the machine\'s clock to be set back',
   'commit.deadline-due-soon': 'needs hours to pass',
   'commit.deadline-breached': 'needs hours to pass',
   'commit.manual-item-done': 'needs a change that cannot be edited in git',

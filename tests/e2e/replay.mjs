@@ -34,6 +34,7 @@ const ways = {
   'deadline-due-soon': ['follow-up *>='],
   'deadline-breached': ['follow-up *>='],
   reviewed: ['follow-up *>='],
+  'clock-set-back': ['request pending>pending', 'grant *>=', 'follow-up *>='],
 };
 
 /** Every move in the order it was entered: `{what, id, from, to, version, kind, entry, about}`. */

@@ -305,3 +305,27 @@ pub async fn a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen<E: E
         .unwrap();
     assert!(store.undeliverable().await.unwrap().is_empty());
 }
+
+pub async fn a_clock_set_back_keeps_no_job_waiting<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let (then, hour) = (at(10_000), TimeDelta::hours(1));
+    let due_then = || Job { due: then, ..end() };
+    store.poke(&[due_then()]).await.unwrap();
+    assert_eq!(store.lease_jobs(then, LEASE, 10).await.unwrap().len(), 1);
+    store.poke(&[due_then()]).await.unwrap();
+    let now = then - hour;
+    assert!(
+        store.lease_jobs(now, LEASE, 10).await.unwrap().is_empty(),
+        "both are of a time to come"
+    );
+    for _ in 0..2 {
+        store.clock_set_back(hour, now).await.unwrap();
+    }
+    let found = store.lease_jobs(now, LEASE, 10).await.unwrap();
+    assert_eq!(
+        found.len(),
+        2,
+        "the one that nobody holds any more, and the one that waited"
+    );
+    assert!(found.iter().all(|job| job.due <= now));
+}

@@ -367,6 +367,30 @@ fn version(name: &str, resource_version: u64, object: Option<&str>) -> ObjectVer
     }
 }
 
+pub async fn what_was_seen_by_a_clock_that_was_set_back_was_seen_earlier<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let (early, late) = (version("web", 9, Some("nine")), version("web", 10, Some("ten")));
+    let hour = chrono::TimeDelta::hours(1);
+    for (version, seen_at) in [(&early, at(6_000)), (&late, at(9_700))] {
+        let version = std::slice::from_ref(version);
+        store.keep_versions("production", version, seen_at).await.unwrap();
+    }
+    let now = at(6_400);
+    for _ in 0..2 {
+        store.clock_set_back(hour, now).await.unwrap();
+    }
+    let before = |seconds: i64| {
+        let seen = Some(at(seconds).timestamp_millis());
+        store.version_before("production", &late.key, u64::MAX, seen)
+    };
+    assert_eq!(
+        before(6_100).await.unwrap(),
+        Some(late.clone()),
+        "9700 s is 6100 s"
+    );
+    assert_eq!(before(6_099).await.unwrap(), Some(early));
+}
+
 pub async fn the_before_of_an_object_is_the_newest_version_below<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let (nine, ten, gone) = (

@@ -230,7 +230,7 @@ async fn a_store_from_before_the_tree_was_kept_gets_it_when_it_is_opened() {
     // As it was before the migration: the table and the note that it was made are gone.
     let mut raw = engine.raw().await;
     raw.execute("DROP TABLE tree_nodes").await.unwrap();
-    raw.execute("DELETE FROM _sqlx_migrations WHERE version = 5")
+    raw.execute("DELETE FROM _sqlx_migrations WHERE version = 4")
         .await
         .unwrap();
     drop(raw);

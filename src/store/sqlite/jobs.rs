@@ -82,6 +82,23 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Every job is due now at the latest, and nobody holds one.
+    pub(super) async fn hasten_jobs(&self, now: Time) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        sqlx::query(
+            "UPDATE jobs SET leased_until = 0, due = min(due, ?1),
+               document = CASE WHEN due > ?1 THEN json_set(document, '$.due', ?2 ->> '$') ELSE document END",
+        )
+        .bind(ms(now))
+        .bind(json(&now)?)
+        .execute(&mut *writer)
+        .await
+        .map_err(database("bringing jobs forward"))?;
+        Ok(())
+    }
+}
+
 /// Adds a job, or brings the waiting one of the same key forward. A leased one is run again
 /// afterwards, since it may have read the world before what caused this poke.
 pub(super) async fn insert(connection: &mut SqliteConnection, job: &Job) -> Result<(), StoreError> {

@@ -402,6 +402,10 @@ impl Store for SqliteStore {
     async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
         self.write_setting(name, value).await
     }
+    async fn clock_set_back(&self, by: TimeDelta, now: Time) -> Result<(), StoreError> {
+        self.hasten_jobs(now).await?;
+        self.see_versions_earlier(by, now).await
+    }
     async fn save_session(
         &self,
         id_hash: &str,

@@ -4,6 +4,7 @@ use super::{SqliteStore, database, index, json, ms, parse};
 use crate::clock::Time;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::store::contract::StoreError;
+use chrono::TimeDelta;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
@@ -68,6 +69,20 @@ impl SqliteStore {
             .into_iter()
             .filter(|version| version.object.is_some())
             .collect())
+    }
+}
+
+impl SqliteStore {
+    /// What was seen at a time that is still to come was seen `by` earlier.
+    pub(super) async fn see_versions_earlier(&self, by: TimeDelta, now: Time) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        sqlx::query("UPDATE versions SET seen_at = min(seen_at - ?1, ?2) WHERE seen_at > ?2")
+            .bind(by.num_milliseconds())
+            .bind(ms(now))
+            .execute(&mut *writer)
+            .await
+            .map_err(database("moving the times of versions"))?;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ mod feed_formats;
 mod feed_live;
 mod feed_query;
 #[cfg(test)]
-pub(in crate::web) mod fixture;
+pub(crate) mod fixture;
 pub mod ledger;
 pub mod policy;
 pub mod sla;
