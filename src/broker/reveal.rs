@@ -161,7 +161,7 @@ impl Broker {
         let grant = self.write_down(grant, reveal, &token).await?;
         progress.send(Step::Using).await.map_err(gone)?;
         let uses = cluster.use_once(&access, &token).await?;
-        let used = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let took_us = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
         check_rules(&grant, &uses)?;
         let at_most_s = self.audit_wait_s(&grant);
         let usual_ms = self.audit_delay_ms(&grant.cluster);
@@ -173,7 +173,10 @@ impl Broker {
             .wait_for_audit(&grant, &token.credential_id, at_most_s, progress)
             .await;
         // The issuance came after `began`, so our last use was no later than this.
-        let own_until_us = seen.as_ref().ok().map(|issued_us| issued_us.saturating_add(used));
+        let own_until_us = seen
+            .as_ref()
+            .ok()
+            .map(|issued_us| issued_us.saturating_add(took_us));
         if let Err(error) = seen {
             if !profile.release_without_audit {
                 return Err(error);
