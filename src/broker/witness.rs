@@ -214,7 +214,7 @@ impl Broker {
             Failure::Down(why) => (why, false),
             Failure::Disagrees(why) => (why, true),
         };
-        let why = crate::audit::visible(&why).to_string();
+        let why = crate::audit::visible(&why);
         tracing::warn!(witness = name, why, "a witness did not countersign");
         if at_once || now - since >= TOLD_AFTER {
             let text = format!(

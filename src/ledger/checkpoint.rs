@@ -270,7 +270,7 @@ impl SignedCheckpoint {
         text.push('\n');
         for (key, signature) in signatures {
             let signed = [key.id().to_be_bytes().as_slice(), signature].concat();
-            text.push_str(&format!("— {} {}\n", key.name, BASE64.encode(signed)));
+            text = format!("{text}— {} {}\n", key.name, BASE64.encode(signed));
         }
         let note = Self::parse(&text)?;
         for (key, _) in signatures {

@@ -62,7 +62,7 @@ impl Checks<'_> {
     }
 
     /// Counts an approval whose payload is not at hand.
-    pub(super) fn bare_approval(&self, entry: &Entry<'_>, report: &mut Report) {
+    pub(super) fn bare_approval(entry: &Entry<'_>, report: &mut Report) {
         if let Some(EntryKind::RequestApproved | EntryKind::ApprovalGiven) = entry.kind() {
             report.approvals.unchecked += 1;
         }

@@ -62,11 +62,12 @@ impl WitnessKey {
                 name == self.name && bytes.first_chunk::<4>() == Some(&self.id().to_be_bytes())
             })
         };
-        lines
-            .lines()
-            .filter(is_own)
-            .map(|line| format!("{line}\n"))
-            .collect()
+        let mut own = String::new();
+        for line in lines.lines().filter(is_own) {
+            own.push_str(line);
+            own.push('\n');
+        }
+        own
     }
 }
 

@@ -217,14 +217,13 @@ impl fmt::Display for Report {
                 writeln!(f, "  missing: {}", Plain(line))?;
             }
         }
-        if holes.is_empty() {
-            return writeln!(f, "completeness: the log knows of no hole");
-        }
-        writeln!(
-            f,
-            "completeness: {} possible holes",
-            holes.len() as u64 + holes_left_off
-        )?;
+        let (named, possible) = match (*missing_total, holes.len() as u64 + holes_left_off) {
+            (0, 0) => return writeln!(f, "completeness: the log knows of no hole"),
+            (_, 0) => return writeln!(f, "  the log itself knows of no hole"),
+            (0, possible) => ("completeness:", possible),
+            (_, possible) => ("  the log itself names", possible),
+        };
+        writeln!(f, "{named} {possible} possible holes")?;
         for hole in holes {
             let at = chrono::DateTime::from_timestamp_millis(hole.at)
                 .map(|at| at.to_rfc3339())

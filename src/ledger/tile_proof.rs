@@ -38,7 +38,9 @@ impl ProofPlan {
     /// The root of the tree of `size`: one hash.
     #[must_use]
     pub fn root(size: u64) -> Self {
-        Self::of(vec![0..size])
+        Self {
+            path: vec![subtrees(0..size)],
+        }
     }
 
     fn of(path: Vec<Range<u64>>) -> Self {
@@ -99,13 +101,11 @@ fn subtrees(range: Range<u64>) -> Vec<Span> {
 
 /// The root over a power of two of hashes.
 fn fold(hashes: &[Hash]) -> Hash {
-    match hashes {
-        [one] => *one,
-        _ => {
-            let (left, right) = hashes.split_at(hashes.len() / 2);
-            node_hash(&fold(left), &fold(right))
-        }
+    if let [one] = hashes {
+        return *one;
     }
+    let (left, right) = hashes.split_at(hashes.len() / 2);
+    node_hash(&fold(left), &fold(right))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Sender;
 
 /// How many tiles are asked for at a time.
 const AHEAD: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest tile or bundle that the form allows, in bytes.
 const LONGEST: usize = 256 * (2 + u16::MAX as usize);
 
@@ -150,7 +150,9 @@ impl Address {
             .buffered(AHEAD);
         while let Some(piece) = found.try_next().await? {
             if let Piece::Bundle { leaves, .. } = &piece {
-                leaves.iter().for_each(|leaf| append(&mut tree, leaf, &mut nodes));
+                for leaf in leaves {
+                    append(&mut tree, leaf, &mut nodes);
+                }
             }
             send(pieces, piece).await;
             bar.at(tree.size());

@@ -186,11 +186,12 @@ impl Held {
             log.events.len(),
             log.heads.len()
         );
-        if log.unreadable > 0 {
-            text += &format!("; {} lines could not be read", log.unreadable);
-        }
-        if self.pruned > 0 {
-            text += &format!("; {} events here were pruned and cannot be compared", self.pruned);
+        let not = [
+            (log.unreadable, "lines could not be read"),
+            (self.pruned, "events here were pruned and cannot be compared"),
+        ];
+        for (count, what) in not.into_iter().filter(|(count, _)| *count > 0) {
+            text = format!("{text}; {count} {what}");
         }
         text
     }

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { Child, freePort, run, until } from '../world/children.mjs';
 import { connect } from '../world/client.mjs';
 import { configWith } from '../world/routes.mjs';
 import { tool } from '../world/tools.mjs';
+import { ended, lent } from './steps.mjs';
 
 const world = connect();
 const dir = mkdtempSync(join(tmpdir(), 'log-'));
@@ -174,6 +175,33 @@ test('a witness countersigns; one that is down or lies is named and stops nothin
     const note = await checkpoint();
     return size(note) > size(cosigned) && note.includes('— honest.example.test ');
   }, { ms: 30_000, every: 500 });
+});
+
+test('an event that the ledger does not hold shows in the API server log', { timeout: 180_000 }, async () => {
+  const [engineer, approver] = [await Actor.signedIn(world, 'oncall'), await Actor.signedIn(world, 'approver')];
+  const { grant, key } = await lent({ engineer, approver, dir });
+  await world.kubectl(['-n', 'payments', 'get', 'pods'], { kubeconfig: key });
+  await ended(engineer, grant);
+  const digits = grant.replaceAll('-', '').slice(-12);
+  const own = () => readFileSync(world.cluster.auditLog, 'utf8').split('\n').filter((line) => line.includes(digits)).map((line) => JSON.parse(line))
+    .filter(({ user }) => user.username.endsWith(digits));
+  const check = (...logs) => breakglass(['verify', '--key', oldKey, ...flags('--audit-log', logs), join(world.broker.dir, 'breakglass.db')], { anyStatus: true });
+  const all = await check(world.cluster.auditLog);
+  assert.match(all.stdout, /, [1-9]\d* of grants, [1-9]\d* heads of this log carried by canaries/);
+  assert.match(all.stdout, /integrity: whole/);
+  assert.doesNotMatch(all.stdout, new RegExp(`missing: .*${digits}`), 'every event of this grant is here');
+  const listed = own().find(({ requestURI, stage }) => requestURI.includes('/pods?limit') && stage === 'ResponseComplete');
+  const leftOut = file('left-out.log', `${JSON.stringify({ ...listed, auditID: '00000000-left-out' })}\n`);
+  const found = await check(world.cluster.auditLog, leftOut);
+  assert.equal(found.status, 1);
+  assert.match(found.stdout, /integrity: whole/);
+  assert.match(found.stdout, new RegExp(`completeness: BROKEN[\\s\\S]*missing: .*list /api/v1/namespaces/payments/pods.*${digits}`));
+  // A head that this log never had, as the cluster would have heard it from a broker with another past.
+  const canary = readFileSync(world.cluster.auditLog, 'utf8').split('\n').find((line) => /breakglass-canary-[0-9a-f]{24}-[1-9]\d*-[0-9a-f]{64}/.test(line));
+  const other = file('other.log', `${canary.replaceAll(/(breakglass-canary-[0-9a-f]{24}-\d+-)[0-9a-f]{64}/g, `$1${'ab'.repeat(32)}`)}\n`);
+  const forked = await check(other);
+  assert.equal(forked.status, 1);
+  assert.match(forked.stdout, /fork: the log was forked/);
 });
 
 test('the key is replaced while readers hold either one', { timeout: 180_000 }, async () => {

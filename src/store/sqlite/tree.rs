@@ -55,9 +55,9 @@ impl SqliteStore {
             for row in &rows {
                 let (_, leaves) = segment_leaves(row.get("head"))
                     .map_err(|error| corrupt("a segment")(error.to_string()))?;
-                leaves
-                    .iter()
-                    .for_each(|leaf| append(&mut frontier, leaf, &mut nodes));
+                for leaf in &leaves {
+                    append(&mut frontier, leaf, &mut nodes);
+                }
                 next = row.get::<i64, _>("first").unsigned_abs() + leaves.len() as u64;
             }
             store_nodes(&mut transaction, &nodes).await?;

@@ -261,7 +261,7 @@ fn witnesses(shell: &Shell, facts: Facts, cosigned: &Cosigned, config: &Config) 
                 .at(shell.when(since)),
             None => words,
         };
-        facts.with(&format!("Witness {name}"), words)
+        facts.with(format!("Witness {name}"), words)
     })
 }
 

@@ -12,30 +12,34 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::StatusCode;
 use serde_json::json;
 
-/// Why there is no such proof: the caller's own words come back, nothing else.
-fn refused(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({"error": why}))).into_response()
+/// Why there is no such proof, in words for the caller.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
 }
 
 /// A number of the query; `default` where the field is not given.
-fn number(fields: &Fields, name: &str, default: Option<u64>) -> std::result::Result<u64, Response> {
+fn number(fields: &Fields, name: &str, default: Option<u64>) -> std::result::Result<u64, Refused> {
     let text = fields.get(name);
     match (text, default) {
         ("", Some(default)) => Ok(default),
-        ("", None) => Err(refused(StatusCode::BAD_REQUEST, &format!("`{name}` is missing"))),
+        ("", None) => Err(Refused(StatusCode::BAD_REQUEST, format!("`{name}` is missing"))),
         _ => text.parse().map_err(|_| {
             let why = format!("`{name}` is not a whole number from 0 on");
-            refused(StatusCode::BAD_REQUEST, &why)
+            Refused(StatusCode::BAD_REQUEST, why)
         }),
     }
 }
 
 /// A size that the log has reached.
-fn size(fields: &Fields, name: &str, reached: u64) -> std::result::Result<u64, Response> {
+fn size(fields: &Fields, name: &str, reached: u64) -> std::result::Result<u64, Refused> {
     let size = number(fields, name, Some(reached))?;
     if size > reached {
         let why = format!("`{name}` is {size}, and the log has {reached} entries");
-        return Err(refused(StatusCode::NOT_FOUND, &why));
+        return Err(Refused(StatusCode::NOT_FOUND, why));
     }
     Ok(size)
 }
@@ -59,11 +63,11 @@ pub async fn inclusion(
     let head = store.head().await?;
     let (entry, size) = match (number(&fields, "entry", None), size(&fields, "size", head.size)) {
         (Ok(entry), Ok(size)) => (entry, size),
-        (Err(why), _) | (_, Err(why)) => return Ok(why),
+        (Err(why), _) | (_, Err(why)) => return Ok(why.into_response()),
     };
     let Ok(plan) = ProofPlan::inclusion(entry, size) else {
         let why = format!("`entry` is {entry}, and a tree of {size} entries has only those below {size}");
-        return Ok(refused(StatusCode::NOT_FOUND, &why));
+        return Ok(Refused(StatusCode::NOT_FOUND, why).into_response());
     };
     let mut tiles = Tiles::new(store);
     let proof = tiles.make(&plan).await?;
@@ -91,12 +95,12 @@ pub async fn consistency(
     let head = store.head().await?;
     let (from, to) = match (number(&fields, "from", None), size(&fields, "to", head.size)) {
         (Ok(from), Ok(to)) => (from, to),
-        (Err(why), _) | (_, Err(why)) => return Ok(why),
+        (Err(why), _) | (_, Err(why)) => return Ok(why.into_response()),
     };
     let Ok(plan) = ProofPlan::consistency(from, to) else {
         let why =
             format!("`from` is {from} and `to` is {to}: a log only grows, so `from` must not be larger");
-        return Ok(refused(StatusCode::BAD_REQUEST, &why));
+        return Ok(Refused(StatusCode::BAD_REQUEST, why).into_response());
     };
     let mut tiles = Tiles::new(store);
     let proof = tiles.make(&plan).await?;
