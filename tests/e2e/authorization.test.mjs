@@ -265,7 +265,7 @@ test('the list of routes sees every way to write one and refuses what it cannot 
   for (const odd of ['.nest("/a", other())', '.route(path, get(x))', '.route("/a", any(x))', '.route("/a", handlers())']) assert.throws(() => routesIn(odd), odd);
 });
 
-test('nobody may do more, or less, than authorization.txt says', { timeout: 900_000 }, async () => {
+test('nobody may do more, or less, than authorization.txt says', { timeout: 900_000 }, async (t) => {
   // The slow ones wait side by side. One after another until then: each fresh sign-in ends the session before it.
   const changed = await changes();
   const grants = [await commandsOnly(), await commandsOnly(), await commandsOnly()];
@@ -282,10 +282,10 @@ test('nobody may do more, or less, than authorization.txt says', { timeout: 900_
     }
   }
   assert.deepEqual(wrong, [], `${wrong.length} cells are wrong`);
-  console.log(`# cells of the matrix tried: ${table.length * (columns.length - 1)}`);
+  t.diagnostic(`tried: ${table.length * (columns.length - 1)} cells of the matrix`);
 });
 
-test('a session whose time is over is no session, on every route', { timeout: 300_000 }, async () => {
+test('a session whose time is over is no session, on every route', { timeout: 300_000 }, async (t) => {
   // Things that are there, where they still are: nobody gets as far as to be told.
   const nowhere = '0199a3f0-7c3b-7d52-8a51-2f6ad1b0c9e4';
   const made = { request: nowhere, grant: nowhere, followUp: nowhere, item: nowhere, finding: nowhere, index: '0' };
@@ -309,5 +309,6 @@ test('a session whose time is over is no session, on every route', { timeout: 30
     const found = meaning(await attempt(row, actor, { ...made, hash: '0'.repeat(64) }));
     if (found !== row.cells.expired) wrong.push(shown(row, 'expired', found));
   }
+  t.diagnostic(`tried: ${table.length} cells of the matrix`);
   assert.deepEqual(wrong, []);
 });

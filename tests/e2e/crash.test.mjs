@@ -63,6 +63,7 @@ test('crashes at every point of every way, and all is whole', async (t) => {
   await mortal.quiet();
   const unhit = [...mortal.left];
   await mortal.spare();
+  t.diagnostic(`tried: ${mortal.hit.length} crash points`);
   t.diagnostic(`${mortal.hit.length} of ${all.length} points were hit in ${Math.round((Date.now() - since) / 1000)} s`);
   await assertWhole(world, { keys: emergencies.flatMap((one) => one.keys), actors: await emergencies[0].readers() });
   const exempt = (point) => Object.hasOwn(elsewhere, point) || Object.hasOwn(elsewhere, point.replace(/\.(before|after)$/, ''));

@@ -6,8 +6,8 @@ import { parse } from 'yaml';
 import { Child, run, until } from './children.mjs';
 import { top } from './tools.mjs';
 
-/** The built program. */
-export const binary = () => join(process.env.CARGO_TARGET_DIR || join(top, 'target'), 'debug', 'breakglass');
+/** The built program; `BREAKGLASS_BINARY` names another build of it. */
+export const binary = () => process.env.BREAKGLASS_BINARY || join(process.env.CARGO_TARGET_DIR || join(top, 'target'), 'debug', 'breakglass');
 
 /** Runs `breakglass` with these arguments to its end. */
 export function breakglass(args, options) {
@@ -46,5 +46,6 @@ export async function startBroker({ config, env = {}, log = `${config}.log`, rea
     pause: () => child.signal('SIGSTOP'),
     resume: () => child.signal('SIGCONT'),
     get running() { return !child.ended; },
+    get pid() { return child.pid; },
   };
 }

@@ -18,11 +18,13 @@ function testsIn(file, text) {
 const missing = (named) => named.filter(({ file, name }) => !existsSync(join(top, file)) || !testsIn(file, readFileSync(join(top, file), 'utf8')).includes(name))
   .map(({ file, name }) => `${file} › ${name}`);
 
-test('every test that SECURITY.md names is there', () => {
+test('every test that SECURITY.md names is there', (t) => {
   const text = readFileSync(join(top, 'SECURITY.md'), 'utf8');
   const named = namedIn(text);
   assert.ok(named.length > 60, `only ${named.length} tests are named`);
   assert.deepEqual(missing(named), []);
+  // Each runs in the same run of ./x test, which is what says whether it held.
+  t.diagnostic(`tried: ${named.length} attacks`);
   const threats = text.split('## Who is defended against')[1].split('## What is not defended')[0].split('\n');
   const bare = threats.filter((line, n) => line.startsWith('- ') && !threats.slice(n + 1).find((next) => !/^ {2}[^- ]/.test(next))?.startsWith('  - '));
   assert.deepEqual(bare, [], 'a threat without a test');

@@ -4,18 +4,13 @@ use super::{
     GitHub,
     answers::commit_of,
     client::{path, segment, text},
+    trees::{Tree, TreeEntry},
 };
 use crate::forge::{Commit, ForgeError, Repo};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
-
-/// What a folder holds under one name.
-pub(super) struct TreeEntry {
-    pub(super) mode: String,
-    pub(super) kind: String,
-    pub(super) sha: String,
-}
+use std::sync::Arc;
 
 impl GitHub {
     pub(super) async fn commit(&self, repo: &Repo, sha: &str) -> Result<(Commit, String), ForgeError> {
@@ -49,55 +44,59 @@ impl GitHub {
         }
     }
 
+    /// The folder with that SHA (a tree's, or a commit's for its root).
+    async fn folder(&self, repo: &Repo, sha: &str, wanted: &str) -> Result<Tree, ForgeError> {
+        let operation = "read a folder";
+        let repository = format!("{}/{}", repo.owner, repo.name);
+        if let Some(known) = self.trees.get(&repository, sha) {
+            return Ok(known);
+        }
+        let body = self
+            .client
+            .get(repo, operation, &format!("/git/trees/{}", segment(sha)))
+            .await?
+            .body;
+        if body["truncated"] == json!(true) {
+            return Err(ForgeError::TooLarge {
+                operation,
+                what: format!("the folder of {wanted}"),
+            });
+        }
+        let entries = body["tree"].as_array().ok_or_else(|| ForgeError::Unexpected {
+            operation,
+            reason: "no entries".into(),
+        })?;
+        let mut tree = BTreeMap::new();
+        for entry in entries {
+            let field = |name| text(entry, operation, name).map(str::to_owned);
+            let (mode, kind, sha) = (field("/mode")?, field("/type")?, field("/sha")?);
+            tree.insert(field("/path")?, TreeEntry { mode, kind, sha });
+        }
+        let tree = Arc::new(tree);
+        self.trees.keep(&repository, sha, &tree);
+        Ok(tree)
+    }
+
     /// What the tree at `commit` holds at `wanted`, walked folder by folder so that no tree is too large.
     pub(super) async fn entry(
         &self,
         repo: &Repo,
         commit: &str,
         wanted: &str,
-        seen: &mut BTreeMap<String, Vec<Value>>,
     ) -> Result<Option<TreeEntry>, ForgeError> {
-        let operation = "read a folder";
         let mut tree = commit.to_owned();
         let mut parts = wanted.split('/').peekable();
         while let Some(part) = parts.next() {
-            if !seen.contains_key(&tree) {
-                let body = self
-                    .client
-                    .get(repo, operation, &format!("/git/trees/{tree}"))
-                    .await?
-                    .body;
-                if body["truncated"] == json!(true) {
-                    return Err(ForgeError::TooLarge {
-                        operation,
-                        what: format!("the folder of {wanted}"),
-                    });
-                }
-                let entries = body["tree"]
-                    .as_array()
-                    .cloned()
-                    .ok_or_else(|| ForgeError::Unexpected {
-                        operation,
-                        reason: "no entries".into(),
-                    })?;
-                seen.insert(tree.clone(), entries);
-            }
-            let Some(found) = seen[&tree].iter().find(|entry| entry["path"] == *part) else {
+            let Some(found) = self.folder(repo, &tree, wanted).await?.get(part).cloned() else {
                 return Ok(None);
             };
-            let sha = text(found, operation, "/sha")?.to_owned();
-            let kind = text(found, operation, "/type")?;
             if parts.peek().is_none() {
-                return Ok(Some(TreeEntry {
-                    mode: text(found, operation, "/mode")?.to_owned(),
-                    kind: kind.to_owned(),
-                    sha,
-                }));
+                return Ok(Some(found));
             }
-            if kind != "tree" {
+            if found.kind != "tree" {
                 return Ok(None);
             }
-            tree = sha;
+            tree = found.sha;
         }
         Ok(None)
     }
@@ -120,7 +119,7 @@ impl GitHub {
         at: &str,
     ) -> Result<Option<Vec<u8>>, ForgeError> {
         let operation = "read a file";
-        let Some(entry) = self.entry(repo, at, path, &mut BTreeMap::new()).await? else {
+        let Some(entry) = self.entry(repo, at, path).await? else {
             return Ok(None);
         };
         if entry.kind != "blob" {
@@ -152,7 +151,7 @@ impl GitHub {
         let tree = if dir.is_empty() {
             at.to_owned()
         } else {
-            match self.entry(repo, at, dir, &mut BTreeMap::new()).await? {
+            match self.entry(repo, at, dir).await? {
                 Some(entry) if entry.kind == "tree" => entry.sha,
                 _ => return Ok(Vec::new()),
             }

@@ -10,6 +10,7 @@ mod files;
 mod publish;
 mod pulls;
 mod refusal;
+mod trees;
 
 use super::{
     Capabilities, Change, Check, Commit, Forge, ForgeError, NewPull, OpenPull, ProtectionReport,
@@ -23,6 +24,7 @@ use std::{collections::BTreeSet, fmt};
 /// The adapter. Make one and share it: it holds the gate through which writes go one at a time.
 pub struct GitHub {
     client: Client,
+    trees: trees::Trees,
 }
 
 impl fmt::Debug for GitHub {
@@ -42,6 +44,7 @@ impl GitHub {
     pub fn new(settings: Settings) -> Result<Self, ForgeError> {
         Ok(Self {
             client: Client::new(settings)?,
+            trees: trees::Trees::default(),
         })
     }
 

@@ -9,7 +9,6 @@ use crate::forge::{Change, Commit, FileEdit, ForgeError, PublishedCommit, messag
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use serde_json::json;
-use std::collections::BTreeMap;
 
 impl GitHub {
     /// True when every file at `commit` is as the change wants it.
@@ -69,9 +68,8 @@ impl GitHub {
         parent_tree: &str,
     ) -> Result<String, ForgeError> {
         let mut entries = Vec::new();
-        let mut seen = BTreeMap::new();
         for FileEdit { path, content } in &change.files {
-            let there = self.entry(&change.repo, parent, path, &mut seen).await?;
+            let there = self.entry(&change.repo, parent, path).await?;
             let mode = match &there {
                 Some(entry) if entry.kind != "blob" || entry.mode == "120000" => {
                     return Err(ForgeError::BadPath {
