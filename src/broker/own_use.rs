@@ -198,7 +198,7 @@ impl Broker {
         // Audit as a whole being late says nothing of one user; that silence has an alarm of its own.
         let speaks = canaries
             .back_at
-            .is_some_and(|back| now - back <= settings.every.delta() * 2);
+            .is_some_and(|back| now - back <= settings.alarm_after.delta() / 2);
         let unseen = self.audit.own_uses.change(grant.id, |own| {
             if !speaks && own.unseen_since.is_some() {
                 own.unseen_since = Some(now);

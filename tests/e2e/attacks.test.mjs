@@ -19,7 +19,7 @@ const dir = mkdtempSync(join(tmpdir(), 'attacks-'));
 const payments = ['-n', 'payments'];
 const grants = ['-n', 'breakglass-grants'];
 const config = copyConfig(world.broker.config, world.broker.config.replace(/yaml$/, 'attacks.yaml'), (all) => {
-  all.clusters.demo.canary = { every: '2s', alarm_after: '8s' };
+  all.clusters.demo.canary = { every: '2s', alarm_after: '20s' };
 });
 let broker;
 let engineer;
@@ -202,7 +202,7 @@ test('an audit policy that hides the user of a shown key is found', async () => 
   writeFileSync(file, policy.replace(/^rules:$/m, `rules:\n- {level: None, users: ["system:serviceaccount:breakglass-grants:${account}"]}`));
   try {
     await world.api.restart();
-    const said = await found(new RegExp(`what ${escape(account)} does on demo has not been recorded since \\S+ UTC, though audit is alive: the audit policy hides that user.{0,80}`), 60_000);
+    const said = await found(new RegExp(`what ${escape(account)} does on demo has not been recorded since \\S+ UTC, though audit is alive: the audit policy hides that user.{0,80}`), 90_000);
     assert.match(said, /The access is .+'s/);
   } finally {
     writeFileSync(file, policy);
