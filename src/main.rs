@@ -42,8 +42,8 @@ enum Command {
     Schema,
     /// Check a store, an export or a log by its address: nothing altered, nothing missing. With the log's public key.
     Verify {
-        /// A SQLite store, an exported grant (.bgx), or a log's address (https://HOST/log); for the last, the bearer
-        /// token is read from BREAKGLASS_LOG_TOKEN.
+        /// A SQLite store, an exported grant (.bgx), or a log's address (`https://HOST/log`); for the last, the bearer
+        /// token is read from `BREAKGLASS_LOG_TOKEN`.
         path: PathBuf,
         /// The log's public key (name+hash+base64), or a file that holds it; may be given several times.
         #[arg(long)]

@@ -64,8 +64,8 @@ async fn run(config: Config) -> Result<(), String> {
     {
         signers = crate::failpoints::around_keys(signers);
     }
-    let force = signers.remove(0);
-    let signers = Signers::new(force, signers);
+    let newest = signers.remove(0);
+    let signers = Signers::new(newest, signers);
     let StoreConfig::Sqlite(path) = &config.store else {
         return Err("store: this version keeps its store in SQLite only; PostgreSQL follows".to_owned());
     };
@@ -100,7 +100,7 @@ async fn run(config: Config) -> Result<(), String> {
         poke: Arc::default(),
         changed: tokio::sync::broadcast::Sender::new(1024),
         unwritten: breakglass::broker::unwritten::Unwritten::default(),
-        removals: breakglass::broker::end::Removals::default(),
+        removals: breakglass::broker::removals::Removals::default(),
         audit: breakglass::broker::record::AuditState::default(),
         watches: breakglass::broker::watch::Watches::default(),
         config: Arc::clone(&config),

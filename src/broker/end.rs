@@ -17,44 +17,15 @@ use crate::ids::{GrantId, RevealId};
 use crate::store::StoreError;
 use chrono::TimeDelta;
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 /// Each API server answers from its token cache for that long (kube-apiserver, `cached_token_authenticator`).
-const TOKEN_CACHE: TimeDelta = TimeDelta::seconds(10);
+pub(super) const TOKEN_CACHE: TimeDelta = TimeDelta::seconds(10);
 /// What the entry says when the last binding is gone.
 pub(super) const REFUSED: &str = "Every further request is refused";
 /// What the entry says when nothing is left that a credential could live by.
 pub(super) const REMOVED: &str = "The Secrets and the ServiceAccount are gone";
 /// A removal that fails longer is an alarm.
 const STUCK_AFTER: TimeDelta = TimeDelta::seconds(60);
-
-/// When this process removed credentials, by the monotonic clock: how long API servers may remember one is no matter
-/// of what time it is.
-#[derive(Debug, Default)]
-pub struct Removals(Mutex<BTreeMap<GrantId, Instant>>);
-
-impl Removals {
-    /// The credentials of this grant are gone from now on.
-    fn note(&self, id: GrantId) {
-        self.removals().insert(id, Instant::now());
-    }
-
-    /// How long an API server may still remember them; another process removed what was not noted here.
-    fn left(&self, id: GrantId) -> TimeDelta {
-        let passed = self.removals().entry(id).or_insert_with(Instant::now).elapsed();
-        TOKEN_CACHE - TimeDelta::from_std(passed).unwrap_or(TOKEN_CACHE)
-    }
-
-    fn forget(&self, id: GrantId) {
-        self.removals().remove(&id);
-    }
-
-    fn removals(&self) -> MutexGuard<'_, BTreeMap<GrantId, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Broker {
     /// The engineer is done, or somebody with the right takes the access away.

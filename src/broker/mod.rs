@@ -26,6 +26,7 @@ mod own_use;
 pub mod publish;
 mod recent;
 pub mod record;
+pub mod removals;
 pub mod repository;
 pub mod request;
 pub mod reveal;
@@ -180,7 +181,7 @@ pub struct Broker {
     /// What could not be written yet, and since when the store cannot be.
     pub unwritten: unwritten::Unwritten,
     /// When credentials were removed, for the proof that they are dead.
-    pub removals: end::Removals,
+    pub removals: removals::Removals,
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// How often the worker looks, in seconds.
 const LOOK: u32 = 5;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Pass(u32),
     /// The machine's clock is moved, by seconds.
@@ -156,20 +156,23 @@ impl History {
         pass(&self.machine, downtime);
         self.real += i64::from(downtime);
         self.clock = SteadyClock::paced(Arc::new(self.machine.clone()), crate::clock::tests::monotonic);
-        let (by, unseen) = (self.entered - self.now(), i64::from(downtime));
+        let unseen = TimeDelta::seconds(i64::from(downtime));
+        let by = self.entered - self.now();
+        // What passed unseen is not counted where the clock was set back, nor is a move too small to be noticed.
+        let lost = if by >= NOTABLE {
+            unseen
+        } else {
+            (by + unseen).max(TimeDelta::zero())
+        };
         for one in &mut self.lent {
+            one.until = one.until.map(|until| until + lost.num_seconds());
             if by >= NOTABLE {
                 one.grant = one.grant.clone().clock_set_back(by);
-                if let Some(debt) = &mut one.debt {
-                    debt.follow_up = debt.follow_up.clone().clock_set_back(by);
-                }
             }
-            // What passed unseen while the clock was set back, and a move too small to be noticed.
-            if by > TimeDelta::zero() {
-                let slack = unseen + NOTABLE.num_seconds();
-                one.until = one.until.map(|until| until + slack);
-                if let Some(debt) = &mut one.debt {
-                    debt.due += slack;
+            if let Some(debt) = &mut one.debt {
+                debt.due = debt.due.saturating_add(lost.num_seconds());
+                if by >= NOTABLE {
+                    debt.follow_up = debt.follow_up.clone().clock_set_back(by);
                 }
             }
         }

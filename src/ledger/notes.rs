@@ -52,7 +52,7 @@ mod tests {
     fn notes_are_found_in_a_mail_and_in_a_pull_request() {
         let (one, two) = (signed(5), signed(6));
         assert_eq!(notes_in(one.text()), [one.text()]);
-        let quoted: String = two.text().lines().map(|line| format!("> {line}\r\n")).collect();
+        let quoted = format!("> {}\r\n", two.text().trim_end().replace('\n', "\r\n> "));
         let mail = format!(
             "Something happened.\n\n```\n{}```\n\nOn Monday:\n{quoted}\nbye\n",
             one.text()

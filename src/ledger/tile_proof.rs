@@ -162,7 +162,9 @@ mod tests {
                 prover.extend_from(*index).unwrap();
             }
             prover.extend_from(size).unwrap();
-            leaves.iter().for_each(|leaf| prover.leaf(leaf).unwrap());
+            for leaf in leaves {
+                prover.leaf(leaf).unwrap();
+            }
             let proofs = prover.finish().unwrap();
             assert_eq!(levels.make(&ProofPlan::root(size)), [proofs.root], "size {size}");
             for (index, proof) in proofs.inclusion {

@@ -311,17 +311,28 @@ pub async fn a_clock_set_back_keeps_no_job_waiting<E: Engine>() {
     let (then, hour) = (at(10_000), TimeDelta::hours(1));
     let due_then = || Job { due: then, ..end() };
     store.poke(&[due_then()]).await.unwrap();
-    assert_eq!(store.lease_jobs(then, LEASE, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .lease_jobs(Lane::Access, then, LEASE, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     store.poke(&[due_then()]).await.unwrap();
     let now = then - hour;
     assert!(
-        store.lease_jobs(now, LEASE, 10).await.unwrap().is_empty(),
+        store
+            .lease_jobs(Lane::Access, now, LEASE, 10)
+            .await
+            .unwrap()
+            .is_empty(),
         "both are of a time to come"
     );
     for _ in 0..2 {
         store.clock_set_back(hour, now).await.unwrap();
     }
-    let found = store.lease_jobs(now, LEASE, 10).await.unwrap();
+    let found = store.lease_jobs(Lane::Access, now, LEASE, 10).await.unwrap();
     assert_eq!(
         found.len(),
         2,

@@ -104,7 +104,7 @@ impl Stage {
             poke: Arc::default(),
             changed: tokio::sync::broadcast::channel(64).0,
             unwritten: crate::broker::unwritten::Unwritten::default(),
-            removals: crate::broker::end::Removals::default(),
+            removals: crate::broker::removals::Removals::default(),
             audit: crate::broker::record::AuditState::default(),
             watches: crate::broker::watch::Watches::default(),
         };

@@ -84,10 +84,14 @@ async fn every_tile_and_bundle_of_the_checkpoint_makes_its_root() {
         match path.kind {
             TileKind::Hashes(0) => {
                 let leaves = read_hash_tile(&bytes, path.width).unwrap();
-                leaves.iter().for_each(|leaf| tree.append(leaf));
+                for leaf in &leaves {
+                    tree.append(leaf);
+                }
                 if path.is_full() {
                     let mut alone = Frontier::new();
-                    leaves.iter().for_each(|leaf| alone.append(leaf));
+                    for leaf in &leaves {
+                        alone.append(leaf);
+                    }
                     level_1.push(alone.root());
                 }
             }

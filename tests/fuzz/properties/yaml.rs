@@ -166,7 +166,7 @@ fn without(file: &str, before: &[Value], index: usize) {
 fn whole(value: &Value) {
     if let Ok(text) = new_file(value) {
         let back = read::documents(&text).expect("readable");
-        assert_eq!(back, [value.clone()], "{text}");
+        assert_eq!(back, std::slice::from_ref(value), "{text}");
         assert!(text.ends_with('\n') && !text.ends_with("\n\n\n"));
     }
 }
