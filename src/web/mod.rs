@@ -29,6 +29,7 @@ pub mod serve;
 pub mod session;
 pub mod shell;
 mod sign_in;
+mod sign_out;
 mod start;
 mod state;
 pub mod tls;

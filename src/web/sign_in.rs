@@ -1,17 +1,18 @@
-//! Signing in, proving it again for one action, signing out.
+//! Signing in, and proving it again for one action.
 //!
 //! What is to be done after a round trip stays in the session on the server: the browser carries
 //! nothing but the provider's answer. A flow is taken out of the session, and the session written,
 //! before the answer is looked at, so that each is used once.
 
-use super::csrf::{Posted, is_of_another_site};
+use super::csrf::is_of_another_site;
 use super::error::{Back, Result};
 use super::limits::Who;
-use super::pages::plain::{SignInRefusal, SignInRefusedPage, SignedOutPage};
+use super::pages::plain::{SignInRefusal, SignInRefusedPage};
 use super::pages::step_up::StepUpPage;
 use super::pages::{Href, Text};
 use super::serve::Client;
 use super::session::{self, Login, Signed, own_path, sign_in_path, zone_of};
+use super::sign_out::{sign_out, signed_out};
 use super::trace::RequestId;
 use super::{App, Error, page, shell, waits};
 use crate::broker::approve::Approving;
@@ -21,7 +22,7 @@ use crate::ids::{GrantId, RequestId as AccessRequestId};
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
@@ -337,68 +338,6 @@ fn refusal_page(
         why,
         sign_in,
         request_id: Text::from(&id.0),
-    }
-    .render()?;
-    Ok((status, Html(html)).into_response())
-}
-
-async fn sign_out(State(app): State<App>, posted: Posted) -> Result {
-    let session = &posted.signed.session;
-    let hint = session::login(&app, session)
-        .await?
-        .map(|login| login.id_token)
-        .unwrap_or_default();
-    session.flush().await?;
-    let home = app
-        .config()
-        .server
-        .public_url
-        .url()
-        .join("/signed-out")
-        .map_err(|error| Error::Internal(format!("public_url: {error}")))?;
-    let there = app
-        .identity
-        .logout_url(&hint, &home, app.broker.machine_now())
-        .await;
-    let to = there.as_ref().map_or("/signed-out", url::Url::as_str);
-    Ok(Redirect::to(to).into_response())
-}
-
-async fn signed_out(State(app): State<App>, headers: HeaderMap) -> Result {
-    signed_out_page(
-        &app,
-        &headers,
-        "/",
-        Some("You signed out.".into()),
-        StatusCode::OK,
-    )
-}
-
-/// What somebody sees who is not signed in.
-///
-/// # Errors
-/// The page cannot be written.
-pub fn signed_out_page(
-    app: &App,
-    headers: &HeaderMap,
-    to: &str,
-    why: Option<Text>,
-    status: StatusCode,
-) -> Result<Response> {
-    let shell = shell::bare(app, "Sign in", zone_of(headers));
-    let provider = app
-        .config()
-        .sign_in
-        .issuer
-        .url()
-        .host_str()
-        .unwrap_or("your provider")
-        .into();
-    let html = SignedOutPage {
-        shell,
-        sign_in: Href::path(sign_in_path(to)),
-        provider,
-        why,
     }
     .render()?;
     Ok((status, Html(html)).into_response())

@@ -6,7 +6,7 @@ use super::pages::start::StartPage;
 use super::pages::{Badge, Card, Href, Look, Place, Shell, Words};
 use super::session::{Signed, signed, zone_of};
 use super::shell::{self, MANY, person_ref, places};
-use super::sign_in::signed_out_page;
+use super::sign_out::signed_out_page;
 use super::words::{grant_badge, incident, request_badge};
 use super::{App, page};
 use crate::domain::follow_up::FollowUp;

@@ -3,6 +3,7 @@
 
 mod commit;
 pub mod evidence;
+mod file;
 mod jobs;
 mod ledger;
 mod read;
@@ -11,6 +12,7 @@ mod tree;
 mod versions;
 mod writer;
 
+use self::file::{lock, private};
 use super::contract::{
     Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
     StoredSegment,
@@ -108,53 +110,6 @@ impl SqliteStore {
         store.complete_tree().await?;
         Ok(store)
     }
-}
-
-/// Makes the file before SQLite does, for this account alone: it holds the signed tokens of approvals. The
-/// files that SQLite makes beside it take its mode. A file that is there keeps the mode its operator gave it.
-fn private(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map(|_| ())
-        .map_err(|error| {
-            StoreError::Refused(format!("the store {} cannot be opened: {error}", path.display()))
-        })
-}
-
-/// Takes the lock beside the file; its text says who holds it.
-fn lock(path: &Path) -> Result<std::fs::File, StoreError> {
-    use std::io::{Read, Write};
-    let beside = path.with_extension("lock");
-    let refused = |why: String| StoreError::Refused(format!("the store {}: {why}", path.display()));
-    let mut file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&beside)
-        .map_err(|error| refused(format!("{} cannot be opened: {error}", beside.display())))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(refused(format!(
-                "another broker (process {}) uses it; two on one file would tear the ledger",
-                holder.trim()
-            )));
-        }
-        Err(std::fs::TryLockError::Error(error)) => {
-            return Err(refused(format!("it cannot be locked: {error}")));
-        }
-    }
-    file.set_len(0)
-        .and_then(|()| write!(file, "{}", std::process::id()))
-        .map_err(|error| refused(format!("{} cannot be written: {error}", beside.display())))?;
-    Ok(file)
 }
 
 fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
