@@ -19,7 +19,7 @@ const dir = mkdtempSync(join(tmpdir(), 'attacks-'));
 const payments = ['-n', 'payments'];
 const grants = ['-n', 'breakglass-grants'];
 const config = copyConfig(world.broker.config, world.broker.config.replace(/yaml$/, 'attacks.yaml'), (all) => {
-  all.clusters.demo.canary = { every: '2s', alarm_after: '20s' };
+  all.clusters.demo.canary = { every: '2s', alarm_after: '30s' };
 });
 let broker;
 let engineer;
@@ -64,12 +64,19 @@ const withKey = (key, ...args) => world.kubectl(args, { kubeconfig: key, anyStat
 const escape = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 test('what a session does with the account of a Pod it was in is found and is its own, also after the end', async () => {
-  const [name, uid] = (await until('a Pod', async () => (await world.kubectl([...payments, 'get', 'pods', '-l', 'app=payments-api', '--field-selector=status.phase=Running',
-    '-o', 'jsonpath={.items[0].metadata.name} {.items[0].metadata.uid}'])).stdout)).split(' ');
-  await world.kubectl([...payments, 'create', 'rolebinding', 'of-the-pod', '--clusterrole=edit', '--serviceaccount=payments:default']);
+  // A Pod and an account that no session had before.
+  const name = 'of-the-pod';
+  await world.kubectl([...payments, 'create', 'serviceaccount', name]);
+  await world.kubectl([...payments, 'create', 'rolebinding', name, '--clusterrole=edit', `--serviceaccount=payments:${name}`]);
+  await world.applyYaml(JSON.stringify({
+    apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'payments' },
+    spec: { serviceAccountName: name, containers: [{ name: 'main', image: 'registry.example.test/nothing:1' }] },
+  }));
+  const uid = (await world.kubectl([...payments, 'get', 'pod', name, '-o', 'jsonpath={.metadata.uid}'])).stdout;
+  await until('the Pod', async () => (await world.kubectl([...payments, 'get', 'pod', name, '-o', 'jsonpath={.status.phase}'])).stdout === 'Running', { ms: 60_000 });
   try {
     // As the node issues the token that it mounts in the Pod.
-    const token = (await world.kubectl([...payments, 'create', 'token', 'default', '--bound-object-kind=Pod', `--bound-object-name=${name}`, `--bound-object-uid=${uid}`])).stdout.trim();
+    const token = (await world.kubectl([...payments, 'create', 'token', name, '--bound-object-kind=Pod', `--bound-object-name=${name}`, `--bound-object-uid=${uid}`])).stdout.trim();
     const { grant, key } = await lent({ engineer, approver, dir });
     const account = await accountOf(grant);
     assert.equal((await as(token, ...payments, 'create', 'configmap', 'pods-own')).status, 0);
@@ -77,14 +84,14 @@ test('what a session does with the account of a Pod it was in is found and is it
     assert.doesNotMatch(await feed(), /pods-own/, 'what the Pod did before is its own');
     assert.match((await withKey(key, ...payments, 'exec', name, '--', 'echo', 'inside')).stdout, /inside/);
     assert.equal((await as(token, ...payments, 'create', 'configmap', 'borrowed')).status, 0);
-    const said = await found(new RegExp(`system:serviceaccount:payments:default acted from Pod payments/${escape(name)}, which this access had got hold of: created ConfigMap payments/borrowed.{0,200}`));
+    const said = await found(new RegExp(`system:serviceaccount:payments:of-the-pod acted from Pod payments/${escape(name)}, which this access had got hold of: created ConfigMap payments/borrowed.{0,200}`));
     assert.match(said, new RegExp(`The access is .+'s, ${escape(account)}`));
-    await engineer.sees(`/grants/${grant}`, /created ConfigMap payments\/borrowed \S? ?as another account as system:serviceaccount:payments:default, from Pod payments\//);
+    await engineer.sees(`/grants/${grant}`, /created ConfigMap payments\/borrowed \S? ?as another account as system:serviceaccount:payments:of-the-pod, from Pod payments\//);
     await ended(engineer, grant);
     assert.equal((await as(token, ...payments, 'delete', 'configmap', 'borrowed')).status, 0);
-    await engineer.sees(`/grants/${grant}`, /deleted ConfigMap payments\/borrowed \S? ?as another account as system:serviceaccount:payments:default/, 15_000);
+    await engineer.sees(`/grants/${grant}`, /deleted ConfigMap payments\/borrowed \S? ?as another account as system:serviceaccount:payments:of-the-pod/, 15_000);
   } finally {
-    await world.kubectl([...payments, 'delete', 'rolebinding/of-the-pod', 'configmap/pods-own', 'configmap/borrowed', '--ignore-not-found']);
+    await world.kubectl([...payments, 'delete', `rolebinding/${name}`, `pod/${name}`, `serviceaccount/${name}`, 'configmap/pods-own', 'configmap/borrowed', '--ignore-not-found', '--force']);
   }
 });
 
@@ -202,7 +209,7 @@ test('an audit policy that hides the user of a shown key is found', async () => 
   writeFileSync(file, policy.replace(/^rules:$/m, `rules:\n- {level: None, users: ["system:serviceaccount:breakglass-grants:${account}"]}`));
   try {
     await world.api.restart();
-    const said = await found(new RegExp(`what ${escape(account)} does on demo has not been recorded since \\S+ UTC, though audit is alive: the audit policy hides that user.{0,80}`), 90_000);
+    const said = await found(new RegExp(`what ${escape(account)} does on demo has not been recorded since \\S+ UTC, though audit is alive: the audit policy hides that user.{0,80}`), 180_000);
     assert.match(said, /The access is .+'s/);
   } finally {
     writeFileSync(file, policy);
