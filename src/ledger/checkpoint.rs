@@ -209,10 +209,38 @@ pub(super) fn key_id(name: &str, kind: u8, key: &[u8]) -> u32 {
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
+/// A public key as C2SP signed-note writes it: its name, its id, and its kind before its bytes.
+pub(super) fn write_key(f: &mut fmt::Formatter<'_>, name: &str, kind: u8, key: &VerifyingKey) -> fmt::Result {
+    let id = key_id(name, kind, key.as_bytes());
+    let bytes = [&[kind], key.as_bytes().as_slice()].concat();
+    write!(f, "{name}+{id:08x}+{}", BASE64.encode(bytes))
+}
+
+/// Reads such a key of `kind`: its name and itself.
+pub(super) fn read_key(text: &str, kind: u8) -> Result<(String, VerifyingKey), KeyError> {
+    // The key itself is base64 and may hold plus signs: only the first two part the text.
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(KeyError::Form);
+    };
+    check_name(name)?;
+    let bytes = BASE64.decode(key).map_err(|_| KeyError::Form)?;
+    let (&found, public) = bytes.split_first().ok_or(KeyError::Form)?;
+    if format!("{:08x}", key_id(name, found, public)) != id {
+        return Err(KeyError::Id);
+    }
+    let public: [u8; 32] = public.try_into().map_err(|_| KeyError::Form)?;
+    let key = VerifyingKey::from_bytes(&public).map_err(|_| KeyError::Form)?;
+    // A weak key has signatures that fit any text.
+    if found != kind || key.is_weak() {
+        return Err(KeyError::Form);
+    }
+    Ok((name.to_owned(), key))
+}
+
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[ED25519], self.key.as_bytes().as_slice()].concat();
-        write!(f, "{}+{:08x}+{}", self.name, self.id(), BASE64.encode(key))
+        write_key(f, &self.name, ED25519, &self.key)
     }
 }
 
@@ -220,27 +248,8 @@ impl FromStr for VerifierKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        // The key itself is base64 and may hold plus signs: only the first two part the text.
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(KeyError::Form);
-        };
-        check_name(name)?;
-        let bytes = BASE64.decode(key).map_err(|_| KeyError::Form)?;
-        let (&kind, public) = bytes.split_first().ok_or(KeyError::Form)?;
-        if format!("{:08x}", key_id(name, kind, public)) != id {
-            return Err(KeyError::Id);
-        }
-        let public: [u8; 32] = public.try_into().map_err(|_| KeyError::Form)?;
-        let key = VerifyingKey::from_bytes(&public).map_err(|_| KeyError::Form)?;
-        // A weak key has signatures that fit any text.
-        if kind != ED25519 || key.is_weak() {
-            return Err(KeyError::Form);
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            key,
-        })
+        let (name, key) = read_key(text, ED25519)?;
+        Ok(Self { name, key })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What witnesses add to a checkpoint (C2SP cosignature/v1, Ed25519), and how they are asked
 //! (C2SP tlog-witness). <https://c2sp.org/tlog-cosignature>, <https://c2sp.org/tlog-witness>.
 
-use super::checkpoint::{KeyError, NoteError, SignedCheckpoint, check_name, key_id};
+use super::checkpoint::{KeyError, NoteError, SignedCheckpoint, key_id, read_key, write_key};
 use super::tree::Hash;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -73,8 +73,7 @@ impl WitnessKey {
 
 impl fmt::Display for WitnessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[COSIGNATURE_V1], self.key.as_bytes().as_slice()].concat();
-        write!(f, "{}+{:08x}+{}", self.name, self.id(), BASE64.encode(key))
+        write_key(f, &self.name, COSIGNATURE_V1, &self.key)
     }
 }
 
@@ -82,25 +81,8 @@ impl FromStr for WitnessKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(KeyError::Form);
-        };
-        check_name(name)?;
-        let bytes = BASE64.decode(key).map_err(|_| KeyError::Form)?;
-        let (&kind, public) = bytes.split_first().ok_or(KeyError::Form)?;
-        if format!("{:08x}", key_id(name, kind, public)) != id {
-            return Err(KeyError::Id);
-        }
-        let public: [u8; 32] = public.try_into().map_err(|_| KeyError::Form)?;
-        let key = VerifyingKey::from_bytes(&public).map_err(|_| KeyError::Form)?;
-        if kind != COSIGNATURE_V1 || key.is_weak() {
-            return Err(KeyError::Form);
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            key,
-        })
+        let (name, key) = read_key(text, COSIGNATURE_V1)?;
+        Ok(Self { name, key })
     }
 }
 

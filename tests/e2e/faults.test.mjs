@@ -335,5 +335,5 @@ test('every outside call with every fault for an hour, and healed: the pages say
   assert.ok(calls.some((key) => key.startsWith('/lost ')));
   const unique = new Set(cells);
   assert.equal(unique.size, 8 * 6 + 3 + 7, [...unique].join('\n'));
-  t.diagnostic(`faults: ${unique.size}`);
+  t.diagnostic(`tried: ${unique.size} faults`);
 });
