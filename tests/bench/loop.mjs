@@ -12,7 +12,7 @@ import { startWorld } from '../world/world.mjs';
 
 const grants = '/api/v1/namespaces/breakglass-grants';
 const target = '/apis/apps/v1/namespaces/payments/deployments/settlement-worker';
-const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
+const rounds = 5;
 export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 const later = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
@@ -110,7 +110,6 @@ async function round(world, engineer, approver, forge, { dir, n }) {
   await until('the pull request', async () => (await engineer.open(followUp)).text.includes(`${world.forgeAddress.url}/`), { ms: 120_000, every: 50 });
   const opened = performance.now() - ended;
   const calls = forge.since(ended);
-  if (process.env.BENCH_CALLS) for (const { at, ms, call } of calls) console.error(Math.round(at - ended), Math.round(ms), call);
   return { shown, live, refused: seen[403], dead: seen[401], proof, opened, calls: calls.reduce((sum, { ms }) => sum + ms, 0), count: calls.length };
 }
 
