@@ -50,7 +50,8 @@ impl OwnUses {
             }
             own.unseen_since = None;
             own.unseen = 0;
-            own.too_low = (seen.level < Level::RequestResponse).then_some(seen.level);
+            // The policy keeps reads of ConfigMaps, which a question is, at Metadata.
+            own.too_low = (seen.level < Level::Metadata).then_some(seen.level);
         });
     }
 
@@ -212,7 +213,7 @@ impl Broker {
             return Ok(());
         };
         let why = if let Some(level) = too_low {
-            format!("is recorded at level {level:?} alone, where the audit policy promises RequestResponse")
+            format!("is recorded at level {level:?} alone, where the audit policy promises Metadata")
         } else if let Some(since) = since.filter(|since| now - *since > settings.alarm_after.delta()) {
             format!(
                 "has not been recorded since {}, though audit is alive: the audit policy hides that user",
