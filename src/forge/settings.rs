@@ -51,7 +51,7 @@ pub struct Settings {
     pub auth: Auth,
     /// The longest wait for one answer; after it the outcome counts as unknown.
     pub timeout: Duration,
-    /// The least time between two writes: GitHub asks for one second.
+    /// The least time between two writes of many: GitHub asks for one second.
     pub write_gap: Duration,
 }
 

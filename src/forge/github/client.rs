@@ -1,5 +1,6 @@
 //! One request to GitHub: who asks, how long, one write at a time, and what an answer means.
 
+use super::pace::Pace;
 use super::refusal::{reason, wait_asked, words};
 use crate::forge::{Auth, ForgeError, Repo, Settings};
 use http::{HeaderMap, Method, header, request};
@@ -44,9 +45,8 @@ pub(super) struct Client {
     base: Octocrab,
     auth: Auth,
     timeout: Duration,
-    write_gap: Duration,
     /// When the next write may be sent; held while one is under way.
-    writes: Mutex<Option<Instant>>,
+    writes: Mutex<Pace>,
     /// Until when the forge asked for silence.
     quiet_until: std::sync::Mutex<Option<Instant>>,
     reached: Mutex<HashMap<Repo, Arc<Reach>>>,
@@ -77,8 +77,7 @@ impl Client {
             base: builder.build().map_err(wrong)?,
             auth: settings.auth,
             timeout: settings.timeout,
-            write_gap: settings.write_gap,
-            writes: Mutex::new(None),
+            writes: Mutex::new(Pace::new(settings.write_gap)),
             quiet_until: std::sync::Mutex::new(None),
             reached: Mutex::new(HashMap::new()),
         })
@@ -242,7 +241,7 @@ impl Client {
         })
     }
 
-    /// Sends one write, after the one before it and the gap that GitHub asks for.
+    /// Sends one write, after the one before it and at the pace that GitHub asks for.
     pub(super) async fn write(
         &self,
         repo: &Repo,
@@ -252,10 +251,8 @@ impl Client {
         body: &Value,
     ) -> Result<Answer, ForgeError> {
         let reach = self.reach(repo).await?;
-        let mut next = self.writes.lock().await;
-        if let Some(at) = *next {
-            tokio::time::sleep_until(at).await;
-        }
+        let mut pace = self.writes.lock().await;
+        tokio::time::sleep(pace.wait(Instant::now())).await;
         let sent = self
             .send(
                 &reach.octo,
@@ -265,8 +262,7 @@ impl Client {
                 Some(body),
             )
             .await;
-        *next = Some(Instant::now() + self.write_gap);
-        drop(next);
+        drop(pace);
         self.forget_if_moved(repo, sent).await
     }
 

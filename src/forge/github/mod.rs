@@ -7,6 +7,7 @@ mod answers;
 mod checks;
 mod client;
 mod files;
+mod pace;
 mod publish;
 mod pulls;
 mod refusal;
