@@ -62,7 +62,7 @@ impl World {
 
     fn settings(&self, auth: Auth) -> Settings {
         Settings {
-            timeout: Duration::from_secs(3),
+            timeout: Duration::from_secs(10),
             write_gap: Duration::ZERO,
             ..Settings::new(self.text("apiUrl"), auth)
         }
@@ -793,7 +793,7 @@ async fn a_merge_is_told_by_a_signed_webhook() {
             .any(|event| matches!(event, WebhookEvent::PullRequest { merged: true, .. }))
     };
     while !merged(&events) {
-        let (headers, body) = tokio::time::timeout(Duration::from_secs(10), receive(&listener))
+        let (headers, body) = tokio::time::timeout(Duration::from_mins(1), receive(&listener))
             .await
             .expect("a delivery");
         let secrets = [Secret::new("hook-secret")];

@@ -106,7 +106,7 @@ test('the check itself sees what it must see', async () => {
   assert.equal(corpus.length >= 40, true);
 });
 
-test('a reason, an incident and a refusal stay text on every page', { timeout: 300_000 }, async () => {
+test('a reason, an incident and a refusal stay text on every page', { timeout: 900_000 }, async () => {
   for (const { name, text } of corpus) {
     const reason = `because of this: ${text}`;
     const answer = await send(people.oncall, '/requests', { team: 'payments', cluster: 'demo', profile: 'payments-admin', namespace: 'payments', minutes: '30', reason, incident: text });
@@ -164,7 +164,7 @@ function api(key, path, { method = 'GET', agent = 'kubectl', body, type = 'appli
   });
 }
 
-test('what an engineer does with hostile names, agents, commands and values stays text', { timeout: 300_000 }, async () => {
+test('what an engineer does with hostile names, agents, commands and values stays text', { timeout: 900_000 }, async () => {
   const request = await people.oncall.ask({ reason: `because of this: ${corpus.map(({ text }) => text).join(' ').slice(0, 1_900)}`, incident: corpus.find(({ name }) => name === 'closing keywords').text });
   await people.approver.approve(request);
   made.grant = await people.oncall.grantOf(request);
@@ -197,7 +197,7 @@ test('what an engineer does with hostile names, agents, commands and values stay
   assert.equal((await send(people.operator, `/grants/${made.grant}/end`, { reason: corpus.map(({ text }) => text).join(' ').slice(-1_900) })).status, 303);
 });
 
-test('the follow-up and its pull request hold nothing that acts', { timeout: 300_000 }, async () => {
+test('the follow-up and its pull request hold nothing that acts', { timeout: 900_000 }, async () => {
   const followUp = await until('the follow-up', async () => /\/follow-ups\/([0-9a-f-]{36})/.exec((await people.oncall.open(`/grants/${made.grant}`)).text.split('<main')[1])?.[1], { ms: 90_000, every: 500 });
   made.followUp = followUp;
   await people.oncall.sees(`/follow-ups/${followUp}`, /Pull request #/, 120_000);
@@ -254,7 +254,7 @@ test('the follow-up and its pull request hold nothing that acts', { timeout: 300
   await pageSound(people.compliance, '/sla');
 });
 
-test('the feed and the ledger hold nothing that acts, in every form', { timeout: 300_000 }, async () => {
+test('the feed and the ledger hold nothing that acts, in every form', { timeout: 900_000 }, async () => {
   let path = '/feed';
   for (let n = 0; n < 12 && path; n += 1) {
     const shown = await pageSound(people.compliance, path);
@@ -309,7 +309,7 @@ function table(text) {
   return rows.filter((row) => row.length);
 }
 
-test('a mail has our headers, our readers and our lines alone', { timeout: 120_000 }, async () => {
+test('a mail has our headers, our readers and our lines alone', { timeout: 900_000 }, async () => {
   const letters = await until('the letters', async () => {
     const all = (await world.mail.messages()).filter((one) => /because of this|denied it|asked for/.test(one.text));
     return all.length >= corpus.length && all;

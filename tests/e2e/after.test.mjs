@@ -1,7 +1,7 @@
 // What comes after an emergency: the files it leaves in git, and the way back when git does not want them.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -15,9 +15,7 @@ import { tool } from '../world/tools.mjs';
 
 const world = connect();
 const dir = mkdtempSync(join(tmpdir(), 'after-'));
-const parts = join(dirname(fileURLToPath(import.meta.url)), '..', 'world');
-const { parse } = createRequire(join(parts, 'package.json'))('yaml');
-const apps = join(parts, 'shop', 'apps', 'payments');
+const { parseAllDocuments, parse } = createRequire(join(dirname(fileURLToPath(import.meta.url)), '..', 'world', 'package.json'))('yaml');
 let broker;
 let engineer;
 let approver;
@@ -25,15 +23,31 @@ let approver;
 const admin = (...args) => world.kubectl(['-n', 'payments', ...args]);
 const live = async (...what) => JSON.parse((await admin('get', ...what, '-o', 'json')).stdout);
 
-/** The shop as its repository has it, and nothing else in it. */
+/** The folder of a branch; without one, of what is merged. */
+async function tree(branch = 'main') {
+  const work = mkdtempSync(join(dir, 'tree-'));
+  await run(['git', 'clone', '--quiet', '--depth=1', `--branch=${branch}`, world.forgeAddress.gitUrl, work]);
+  return work;
+}
+
+/** An object as it is merged: earlier emergencies of this world may have brought theirs to git. */
+async function merged(kind, name) {
+  const apps = join(await tree(), 'apps', 'payments');
+  const files = readdirSync(apps, { recursive: true }).filter((file) => /\.ya?ml$/.test(file));
+  const all = files.flatMap((file) => parseAllDocuments(readFileSync(join(apps, file), 'utf8')).map((one) => one.toJS()));
+  return all.find((one) => one?.kind === kind && one.metadata.name === name);
+}
+
+/** The shop as its repository has it now, and nothing else in it. */
 async function tidy() {
   await admin('delete', 'horizontalpodautoscalers', '--all');
   await admin('delete', 'configmaps', 'again', '--ignore-not-found');
   await admin('delete', 'deployments', 'by-create', 'by-apply', 'extra', '--ignore-not-found');
-  await admin('apply', '--server-side', '--force-conflicts', '--field-manager=shop-sync', '-f', apps);
+  await admin('apply', '--server-side', '--force-conflicts', '--field-manager=shop-sync', '-R', '-f', join(await tree(), 'apps', 'payments'));
 }
 
 before(async () => {
+  await tidy();
   broker = await startBroker({ config: world.broker.config });
   engineer = await Actor.signedIn(world, 'oncall');
   approver = await Actor.signedIn(world, 'approver');
@@ -82,9 +96,7 @@ async function atForge(number, action, actor = 'approver') {
 
 /** A file of the grant's branch. */
 async function inBranch(grant, file) {
-  const work = mkdtempSync(join(dir, 'tree-'));
-  await run(['git', 'clone', '--quiet', '--depth=1', `--branch=breakglass/${grant}`, world.forgeAddress.gitUrl, work]);
-  return join(work, file);
+  return join(await tree(`breakglass/${grant}`), file);
 }
 
 const unescaped = (text) => text.replace(/<[^>]+>/g, '').replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code)))
@@ -117,15 +129,16 @@ spec:
 `;
 
 test('a created object\'s file holds what was written and no server default, and applying it changes nothing', async () => {
+  const workers = (await merged('Deployment', 'settlement-worker')).spec.replicas;
   await world.applyYaml(JSON.stringify({
     apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata: { name: 'settlement-worker', namespace: 'payments' },
-    spec: { minReplicas: 1, maxReplicas: 3, scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'settlement-worker' } },
+    spec: { minReplicas: 1, maxReplicas: workers + 3, scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'settlement-worker' } },
   }));
   const { grant, path } = await emergency([
     [['create', 'deployment', 'by-create', '--image=example.test/shop/web:1', '--replicas=2', '--port=8080']],
     [['apply', '-f', '-'], byApply],
     [['scale', 'deployment', 'by-apply', '--replicas=2']],
-    [['scale', 'deployment', 'settlement-worker', '--replicas=2']],
+    [['scale', 'deployment', 'settlement-worker', `--replicas=${workers + 1}`]],
   ]);
   assert.equal(await state(path), 'owed');
   const expected = {
@@ -161,10 +174,11 @@ test('a created object\'s file holds what was written and no server default, and
 });
 
 test('rejected: a revert is chosen once, the printed commands bring the cluster back, and it is seen', async () => {
+  const git = { api: await merged('Deployment', 'payments-api'), config: await merged('ConfigMap', 'payments-config') };
   const { path } = await emergency([
-    [['scale', 'deployment', 'payments-api', '--replicas=5']],
+    [['scale', 'deployment', 'payments-api', `--replicas=${git.api.spec.replicas + 2}`]],
     [['set', 'env', 'deployment/payments-api', 'LOG_LEVEL=debug', 'TRACE=on']],
-    [['patch', 'configmap', 'payments-config', '--type=merge', '-p', '{"data":{"BANK_TIMEOUT":"30","RETRY_LIMIT":null}}']],
+    [['patch', 'configmap', 'payments-config', '--type=merge', '-p', `{"data":{"BANK_TIMEOUT":"${git.config.data.BANK_TIMEOUT}7","RETRY_LIMIT":null}}`]],
     [['delete', 'deployment', 'settlement-worker']],
     [['create', 'deployment', 'extra', '--image=example.test/shop/web:1']],
   ]);
@@ -212,9 +226,9 @@ test('rejected: a revert is chosen once, the printed commands bring the cluster 
   await until('reverted', async () => await state(path) === 'reverted', { ms: 90_000 });
 
   const api = await live('deployment', 'payments-api');
-  assert.equal(api.spec.replicas, 3);
-  assert.deepEqual(api.spec.template.spec.containers[0].env.map((one) => one.name), ['LOG_LEVEL', 'GATEWAY_KEY']);
-  assert.deepEqual((await live('configmap', 'payments-config')).data.RETRY_LIMIT, '3');
+  assert.equal(api.spec.replicas, git.api.spec.replicas);
+  assert.deepEqual(api.spec.template.spec.containers[0].env, git.api.spec.template.spec.containers[0].env);
+  assert.deepEqual((await live('configmap', 'payments-config')).data, git.config.data);
   assert.equal((await live('deployment', 'settlement-worker')).spec.strategy.type, 'Recreate');
   assert.equal((await admin('get', 'deployment', 'extra', '--ignore-not-found')).stdout, '');
 });

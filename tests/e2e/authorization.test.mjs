@@ -286,7 +286,7 @@ test('nobody may do more, or less, than authorization.txt says', { timeout: 900_
   t.diagnostic(`tried: ${table.length * (columns.length - 1)} cells of the matrix`);
 });
 
-test('a session whose time is over is no session, on every route', { timeout: 300_000 }, async (t) => {
+test('a session whose time is over is no session, on every route', { timeout: 900_000 }, async (t) => {
   // Things that are there, where they still are: nobody gets as far as to be told.
   const nowhere = '0199a3f0-7c3b-7d52-8a51-2f6ad1b0c9e4';
   const made = { request: nowhere, grant: nowhere, followUp: nowhere, item: nowhere, finding: nowhere, index: '0' };

@@ -77,7 +77,7 @@ test('an approver shortens and never lengthens', async () => {
   await end(grant);
 });
 
-test('shortening does not lengthen, and revealing again does not either', { timeout: 120_000 }, async () => {
+test('shortening does not lengthen, and revealing again does not either', { timeout: 900_000 }, async () => {
   const request = await requester.ask({ minutes: 15 });
   await approver.approve(request);
   const grant = await requester.grantOf(request);
@@ -143,7 +143,7 @@ test('a form sent again does its work once', async () => {
   assert.equal(words(page.text).match(/denied it: not tonight/g).length, 1);
 });
 
-test('nothing can be had of an access that is over', { timeout: 120_000 }, async () => {
+test('nothing can be had of an access that is over', { timeout: 900_000 }, async () => {
   const request = await requester.ask();
   await approver.approve(request);
   const grant = await requester.grantOf(request);

@@ -63,6 +63,8 @@ test('a key works, what it does is on the page, and it dies at the end', async (
   await engineer.sees(`/grants/${grant}`, /scaled Deployment payments\/payments-api/);
   const refused = await kubectl(key, '-n', 'payments', 'get', 'secrets');
   assert.match(refused.stderr, /Forbidden/);
+  // Longer than the broker's own questions as this user need to be asked and to come back, several times.
+  await new Promise((later) => { setTimeout(later, 20_000); });
   await end(grant);
   const dead = await until('401', async () => {
     const answer = await kubectl(key, '-n', 'payments', 'get', 'pods');
@@ -71,6 +73,9 @@ test('a key works, what it does is on the page, and it dies at the end', async (
   assert.notEqual(dead.status, 0);
   const left = await world.kubectl(['-n', 'breakglass-grants', 'get', 'serviceaccounts,secrets', '-l', `breakglass/grant=${grant}`, '-o', 'name']);
   assert.equal(left.stdout.trim(), '');
+  const told = JSON.parse(await feed()).items.map((item) => item._breakglass).filter(({ about }) => about.grant === grant);
+  assert.ok(told.some(({ kind }) => kind === 'grant-ended'), 'the feed reaches back to this access');
+  assert.deepEqual(told.filter(({ kind }) => kind === 'finding').map(({ facts }) => facts), [], 'a plain emergency is no finding');
 });
 
 test('no audit, no access: the key is killed and nothing is shown', async () => {

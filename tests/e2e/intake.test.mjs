@@ -171,7 +171,7 @@ test('JSON as deep or as wide as it can be made is kept as unreadable, and what 
   assert.ok(await entries('quarantined') > 0);
 });
 
-test('who sends slowly is let go, in the headers and in the body', { timeout: 120_000 }, async () => {
+test('who sends slowly is let go, in the headers and in the body', { timeout: 900_000 }, async () => {
   const slowly = (text, size) => text.match(new RegExp(`[\\s\\S]{1,${size}}`, 'g'));
   const head = request(['Content-Length: 1000', token]);
   const [silent, headers, preface, body] = await Promise.all([
@@ -187,7 +187,7 @@ test('who sends slowly is let go, in the headers and in the body', { timeout: 12
   assert.equal(body.status, 503, 'a body that does not come is asked for again');
 });
 
-test('one address cannot take every place, and places are given back', { timeout: 120_000 }, async () => {
+test('one address cannot take every place, and places are given back', { timeout: 900_000 }, async () => {
   const from = '127.0.0.9';
   let answered = 0;
   const lines = Array.from({ length: 700 }, () => {
@@ -218,7 +218,7 @@ test('an event that the forge did not sign does nothing, whichever of two signat
   await alive();
 });
 
-test('notices go to no loopback, link-local or metadata address, by no spelling, and follow no redirect', { timeout: 120_000 }, async () => {
+test('notices go to no loopback, link-local or metadata address, by no spelling, and follow no redirect', { timeout: 900_000 }, async () => {
   const engineer = await Actor.signedIn(world, 'oncall');
   const id = await engineer.ask();
   await until('the receiver that is allowed', () => caught.some((one) => one.startsWith('first /allowed')));

@@ -123,7 +123,7 @@ test('nobody reads it without a token that is known, and who does sees no payloa
   assert.doesNotMatch(broker.log(), new RegExp(token));
 });
 
-test('whatever is altered on the way is found by both readers', { timeout: 180_000 }, async () => {
+test('whatever is altered on the way is found by both readers', { timeout: 900_000 }, async () => {
   const flip = (at) => (body) => {
     const copy = Buffer.from(body);
     copy[at < 0 ? copy.length + at : at] ^= 1;
@@ -178,7 +178,7 @@ test('a witness countersigns; one that is down or lies is named and stops nothin
   }, { ms: 30_000, every: 500 });
 });
 
-test('an event that the ledger does not hold shows in the API server log', { timeout: 180_000 }, async () => {
+test('an event that the ledger does not hold shows in the API server log', { timeout: 900_000 }, async () => {
   const [engineer, approver] = [await Actor.signedIn(world, 'oncall'), await Actor.signedIn(world, 'approver')];
   const { grant, key } = await lent({ engineer, approver, dir });
   await world.kubectl(['-n', 'payments', 'get', 'pods'], { kubeconfig: key });
@@ -207,7 +207,7 @@ test('an event that the ledger does not hold shows in the API server log', { tim
   assert.match(forked.stdout, /fork: the log was forked/);
 });
 
-test('the key is replaced while readers hold either one', { timeout: 180_000 }, async () => {
+test('the key is replaced while readers hold either one', { timeout: 900_000 }, async () => {
   const next = file('next-key', randomBytes(32).toString('hex'));
   const restart = async (change) => {
     await broker.stop();

@@ -83,7 +83,7 @@ test('after sign-out the session is dead, whoever kept its cookie and whatever w
   assert.equal(form.status, 401);
 });
 
-test('a live page tells nothing more to who signed out', { timeout: 120_000 }, async () => {
+test('a live page tells nothing more to who signed out', { timeout: 900_000 }, async () => {
   const [requester, approver, reader] = await Promise.all(['oncall', 'approver', 'colleague'].map((one) => Actor.signedIn(world, one)));
   const { grant } = await ready(requester, approver);
   let heard = '';
@@ -165,7 +165,7 @@ test('what the provider is made to say is shown as text and signs nobody in', as
   assert.ok(!(answer.headers['set-cookie'] ?? []).some((one) => one.startsWith('a=')));
 });
 
-test('a key needs its own fresh sign-in: not skipped, not used twice, not for another grant', { timeout: 240_000 }, async () => {
+test('a key needs its own fresh sign-in: not skipped, not used twice, not for another grant', { timeout: 900_000 }, async () => {
   const [requester, approver] = await Promise.all(['oncall', 'approver'].map((one) => Actor.signedIn(world, one)));
   const [one, two] = [await ready(requester, approver), await ready(requester, approver)];
   for (let n = 0; n < 2; n += 1) assert.match((await send(requester, `/grants/${one.grant}/reveal`)).text, asked, 'asking twice is not signing in');
@@ -194,7 +194,7 @@ test('a key needs its own fresh sign-in: not skipped, not used twice, not for an
   await end(requester, two.grant);
 });
 
-test('a fresh sign-in by somebody else serves nobody', { timeout: 120_000 }, async () => {
+test('a fresh sign-in by somebody else serves nobody', { timeout: 900_000 }, async () => {
   const [requester, approver] = await Promise.all(['oncall', 'approver'].map((one) => Actor.signedIn(world, one)));
   const { grant } = await ready(requester, approver);
   const step = await requester.browser.follow(await send(requester, `/grants/${grant}/reveal`));
@@ -206,7 +206,7 @@ test('a fresh sign-in by somebody else serves nobody', { timeout: 120_000 }, asy
   await end(requester, grant);
 });
 
-test('approvals in several windows at once each serve their own request', { timeout: 120_000 }, async () => {
+test('approvals in several windows at once each serve their own request', { timeout: 900_000 }, async () => {
   const [requester, approver] = await Promise.all(['oncall', 'approver'].map((one) => Actor.signedIn(world, one)));
   const begun = [];
   for (let n = 0; n < 2; n += 1) {
@@ -227,7 +227,7 @@ test('approvals in several windows at once each serve their own request', { time
   for (const { request } of begun) await end(requester, await requester.grantOf(request));
 });
 
-test('an approval begun in a session that became somebody else\'s is nobody\'s', { timeout: 120_000 }, async () => {
+test('an approval begun in a session that became somebody else\'s is nobody\'s', { timeout: 900_000 }, async () => {
   const [requester, approver] = await Promise.all(['oncall', 'approver'].map((one) => Actor.signedIn(world, one)));
   const request = await requester.ask();
   const page = await approver.open(`/requests/${request}`);

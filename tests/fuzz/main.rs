@@ -50,7 +50,7 @@ fn run(target: &str, holds: fn(&[u8])) {
             String::from_utf8_lossy(bytes)
         );
         assert!(
-            took < Duration::from_secs(5),
+            took < Duration::from_secs(30),
             "{target} takes {took:?} for {name} (BREAKGLASS_SEED={seed})"
         );
     };

@@ -1,29 +1,33 @@
-// One of several worlds that share the test files between them: takes the next file nobody has taken, runs it,
-// prints what it said in one piece, until none is left. node lane.mjs QUEUE FILE...
-// QUEUE is a folder that all lanes share; a file's report lies in it as tap.
+// One of several worlds that share the test files between them: runs its share, prints what each file said in one
+// piece. node lane.mjs REPORTS LANE LANES FILE...
+// REPORTS is a folder that all lanes share; a file's report lies in it as tap. Who runs what, and after what, is the
+// same each time on every machine: what a file leaves in its world is what the next one always found.
 
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 
-const [queue, ...files] = process.argv.slice(2);
-/** The world itself is looked at while it is fresh; then what takes longest, so that no lane ends long after the others. */
-const early = ['world', 'crash', 'faults', 'authorization', 'overlap', 'pages', 'hostile', 'after', 'whole', 'emergency', 'restart'];
-const rank = (file) => {
-  const at = early.indexOf(basename(file, '.test.mjs'));
-  return at < 0 ? early.length : at;
-};
+const [reports, lane, lanes, ...files] = process.argv.slice(2);
 
-/** Making the folder is what takes the file: only one lane can. */
-function take(file) {
-  const folder = join(queue, file.replaceAll('/', '_'));
-  try {
-    mkdirSync(folder);
-    return folder;
-  } catch (error) {
-    if (error.code === 'EEXIST') return null;
-    throw error;
+/** Seconds that a file takes, about; what is not named takes half a minute. */
+const weights = {
+  crash: 500, overlap: 300, pages: 230, faults: 200, hostile: 180, after: 170, authorization: 140, emergency: 130, attacks: 100, log: 90, sessions: 90,
+  restart: 80, intake: 70, full: 60, manifests: 60, decisions: 60, world: 60,
+};
+const name = (file) => basename(file, '.test.mjs');
+const weight = (file) => weights[name(file)] ?? 30;
+
+/** The files of each lane: the longest first, each to the lane that has the least to do. A world is looked at while it is fresh. */
+function shares() {
+  const all = Array.from({ length: Number(lanes) }, () => ({ seconds: 0, files: [] }));
+  const order = files.map((path) => relative('.', path))
+    .sort((a, b) => (name(b) === 'world') - (name(a) === 'world') || weight(b) - weight(a) || (a < b ? -1 : 1));
+  for (const file of order) {
+    const least = all.reduce((one, other) => (other.seconds < one.seconds ? other : one));
+    least.files.push(file);
+    least.seconds += weight(file);
   }
+  return all.map((one) => one.files);
 }
 
 function run(file, folder) {
@@ -43,9 +47,10 @@ function run(file, folder) {
 }
 
 const bad = [];
-for (const file of files.map((path) => relative('.', path)).sort((a, b) => rank(a) - rank(b))) {
-  const folder = take(file);
-  const wrong = folder && await run(file, folder);
+for (const file of shares()[Number(lane) - 1]) {
+  const folder = join(reports, file.replaceAll('/', '_'));
+  mkdirSync(folder);
+  const wrong = await run(file, folder);
   if (wrong) bad.push(wrong);
 }
 // Once more at the end, where whoever looks for it looks first.
