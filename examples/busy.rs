@@ -151,7 +151,7 @@ async fn pattern(store: &SqliteStore) -> Result<Pattern, Failed> {
         return Ok(Pattern {
             request: store.request(follow_up.request).await?.ok_or(gone)?,
             grant: store.grant(follow_up.grant).await?.ok_or(gone)?,
-            follow_up,
+            follow_up: Arc::unwrap_or_clone(follow_up),
             actions,
             lines: lines
                 .into_iter()

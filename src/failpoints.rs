@@ -117,13 +117,13 @@ pointed!(PointedStore: Store, "store" {
     async fn tidy(now: Time) -> Answer<(), StoreError>;
     reads {
         async fn request(id: RequestId) -> Answer<Option<Request>, StoreError>;
-        async fn requests(filter: RequestFilter) -> Answer<Vec<Request>, StoreError>;
+        async fn requests(filter: RequestFilter) -> Answer<Vec<Arc<Request>>, StoreError>;
         async fn grant(id: GrantId) -> Answer<Option<Grant>, StoreError>;
         async fn grant_by_account(cluster: &str, account: &str) -> Answer<Option<Grant>, StoreError>;
-        async fn grants(filter: GrantFilter) -> Answer<Vec<Grant>, StoreError>;
+        async fn grants(filter: GrantFilter) -> Answer<Vec<Arc<Grant>>, StoreError>;
         async fn follow_up(id: FollowUpId) -> Answer<Option<FollowUp>, StoreError>;
         async fn follow_up_of(grant: GrantId) -> Answer<Option<FollowUp>, StoreError>;
-        async fn follow_ups(filter: FollowUpFilter) -> Answer<Vec<FollowUp>, StoreError>;
+        async fn follow_ups(filter: FollowUpFilter) -> Answer<Vec<Arc<FollowUp>>, StoreError>;
         async fn actions(grant: GrantId) -> Answer<Vec<(u64, ActionRow)>, StoreError>;
         async fn actions_after(grant: GrantId, entry: Option<u64>) -> Answer<Vec<(u64, ActionRow)>, StoreError>;
         async fn actions_of_credential(cluster: &str, credential_id: &str) -> Answer<Vec<ActionRow>, StoreError>;

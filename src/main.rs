@@ -8,7 +8,7 @@ mod start;
 #[cfg(feature = "failpoints")]
 mod stepped_clock;
 
-use breakglass::{config, drill, ledger, verify};
+use breakglass::{config, drill, verify};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -134,15 +134,11 @@ fn main() -> ExitCode {
 /// A line a key: while one is being replaced there are two.
 fn key(file: &Path) -> Result<String, String> {
     let config = config::command::load(file, true)?;
-    config
-        .ledger
-        .keys()
-        .map(|(name, key)| {
-            ledger::Signer::from_text(&config.ledger.origin, key.expose())
-                .map(|signer| format!("{}\n", signer.verifier_key()))
-                .map_err(|error| format!("error: ledger.{name}: {error}"))
-        })
-        .collect()
+    let signers = start::signers(&config).map_err(|error| format!("error: {error}"))?;
+    Ok(signers
+        .iter()
+        .map(|signer| signer.verifier_key().to_string() + "\n")
+        .collect())
 }
 
 fn drilled(options: &drill::Options) -> ExitCode {

@@ -59,7 +59,10 @@ async fn run(config: Config) -> Result<(), String> {
     #[cfg(feature = "failpoints")]
     let machine: Arc<dyn Clock> = SteppedClock::from_env();
     let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(machine));
-    let mut signers = signers(&config)?;
+    let mut signers: Vec<Arc<dyn Sign>> = vec![];
+    for signer in self::signers(&config)? {
+        signers.push(Arc::new(signer));
+    }
     #[cfg(feature = "failpoints")]
     {
         signers = crate::failpoints::around_keys(signers);
@@ -101,6 +104,7 @@ async fn run(config: Config) -> Result<(), String> {
         changed: tokio::sync::broadcast::Sender::new(1024),
         unwritten: breakglass::broker::unwritten::Unwritten::default(),
         removals: breakglass::broker::removals::Removals::default(),
+        seen_time: breakglass::broker::clock::SeenTime::default(),
         audit: breakglass::broker::record::AuditState::default(),
         watches: breakglass::broker::watch::Watches::default(),
         config: Arc::clone(&config),
@@ -125,14 +129,15 @@ async fn run(config: Config) -> Result<(), String> {
 }
 
 /// The keys that sign checkpoints, the one in force first.
-fn signers(config: &Config) -> Result<Vec<Arc<dyn Sign>>, String> {
+///
+/// # Errors
+/// One cannot be read; which field, and why.
+pub fn signers(config: &Config) -> Result<Vec<Signer>, String> {
     let ledger = &config.ledger;
     ledger
         .keys()
         .map(|(name, key)| {
-            Signer::from_text(&ledger.origin, key.expose())
-                .map(|signer| Arc::new(signer) as Arc<dyn Sign>)
-                .map_err(|error| format!("ledger.{name}: {error}"))
+            Signer::from_text(&ledger.origin, key.expose()).map_err(|error| format!("ledger.{name}: {error}"))
         })
         .collect()
 }

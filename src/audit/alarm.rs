@@ -137,9 +137,7 @@ impl View<'_> {
 }
 
 pub(super) fn is_account_token(object: &Object) -> bool {
-    object.resource == "serviceaccounts"
-        && object.subresource.as_deref() == Some("token")
-        && object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
+    object.is_token() && object.namespace.as_deref() == Some(GRANTS_NAMESPACE)
 }
 
 /// The account every namespace is given by Kubernetes itself; nothing here runs as it.

@@ -54,7 +54,7 @@ impl Foothold {
         match class.class {
             Class::Exec | Class::Attach | Class::Debug => {}
             _ if makes => {}
-            _ if is_token(event, of) => {
+            _ if *event.verb == *"create" && of.is_token() => {
                 let id = issued_credential(event)?.to_owned();
                 let account = format!("{namespace}/{name}");
                 return Some(Self::Token { id, account });
@@ -84,11 +84,6 @@ impl fmt::Display for Foothold {
             Self::Token { account, .. } => write!(f, "a token issued to it for {account}"),
         }
     }
-}
-
-/// A token of an account was asked for.
-pub(super) fn is_token(event: &Event<'_>, of: &Object) -> bool {
-    *event.verb == *"create" && of.resource == "serviceaccounts" && of.subresource.as_deref() == Some("token")
 }
 
 /// Every foothold of one cluster's sessions, those that are over included: what they left behind acts on.

@@ -283,11 +283,7 @@ impl View<'_> {
         let name = Object::of(event, None).and_then(|object| object.name);
         match name {
             Some(name) if *event.verb == *"get" && matches!(event.code(), Some(403 | 404)) => {
-                intake.own_uses.push(OwnUse {
-                    grant,
-                    name,
-                    level: event.level,
-                });
+                intake.own_uses.push(OwnUse { grant, name });
                 intake.count(self.class.class);
             }
             _ => self.keep(grant, Credential::Unknown(Some(credential)), None, intake),

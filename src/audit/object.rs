@@ -45,6 +45,12 @@ impl Object {
         self
     }
 
+    /// The tokens of a `ServiceAccount`.
+    #[must_use]
+    pub(super) fn is_token(&self) -> bool {
+        self.resource == "serviceaccounts" && self.subresource.as_deref() == Some("token")
+    }
+
     /// `resource/subresource` as RBAC writes it.
     #[must_use]
     pub fn full_resource(&self) -> String {

@@ -269,8 +269,6 @@ pub struct OwnUse {
     pub grant: GrantId,
     /// The name that was asked for.
     pub name: String,
-    /// How much the audit policy wrote down.
-    pub level: Level,
 }
 
 /// A payload that could not be read.

@@ -12,6 +12,7 @@ use crate::domain::transition::{About, Record, Transition, Write, record};
 use crate::ids::{FindingId, GrantId};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 impl Broker {
     /// Adds to `transition` what people must look at. An event that was told once is not told again, also after
@@ -21,12 +22,12 @@ impl Broker {
         mut transition: Transition,
         cluster: &str,
         alarms: &[Alarm],
-        grants: &HashMap<GrantId, Grant>,
+        grants: &HashMap<GrantId, Arc<Grant>>,
     ) -> Result<Transition> {
         let mut told = BTreeSet::new();
         for alarm in alarms {
             let grant = alarm.kind.grant().and_then(|id| grants.get(&id));
-            let mut about = grant.map_or_else(About::default, About::grant);
+            let mut about = grant.map_or_else(About::default, |grant| About::grant(grant));
             about.cluster = Some(cluster.to_owned());
             let mut text = alarm.words.clone();
             if let AlarmKind::ForeignWrite { object, written, .. } = &alarm.kind {

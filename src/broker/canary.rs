@@ -6,11 +6,10 @@ use super::{Broker, Result};
 use crate::clock::Time;
 use crate::config::{Canary, WhenSilent};
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::grant::{EndCause, GrantState};
+use crate::domain::grant::{EndCause, Grant, GrantState};
 use crate::domain::transition::{About, Transition, record};
 use crate::ids::random_bytes;
 use crate::ledger::{Hash, SignedCheckpoint};
-use crate::store::GrantFilter;
 use serde_json::json;
 
 /// What is known of a cluster's canaries.
@@ -156,21 +155,18 @@ impl Broker {
         Ok(())
     }
 
+    /// Whether a grant ends when what is done with it is not recorded: its profile says so, or is gone.
+    pub(super) fn ends_in_silence(&self, grant: &Grant) -> bool {
+        self.config
+            .profiles
+            .get(&grant.profile)
+            .is_none_or(|profile| profile.when_audit_is_silent == WhenSilent::End)
+    }
+
     /// Ends the grants whose profile says so when audit stays silent.
     async fn end_unrecorded(&self, cluster: &str, since: Time) -> Result<()> {
-        let filter = GrantFilter {
-            live: true,
-            cluster: Some(cluster.to_owned()),
-            limit: 10_000,
-            ..GrantFilter::default()
-        };
-        for grant in self.store.grants(filter).await? {
-            let strict = self
-                .config
-                .profiles
-                .get(&grant.profile)
-                .is_none_or(|profile| profile.when_audit_is_silent == WhenSilent::End);
-            if strict && grant.state != GrantState::Ending {
+        for grant in self.live_grants(Some(cluster)).await? {
+            if self.ends_in_silence(&grant) && grant.state != GrantState::Ending {
                 let reason = format!(
                     "audit of {cluster} has been silent since {}",
                     since.format("%H:%M:%S UTC")

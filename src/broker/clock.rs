@@ -2,41 +2,75 @@
 //! people are told.
 //!
 //! While the process runs its time never goes back (`crate::clock::SteadyClock`). A process that is started
-//! with a clock that says an earlier time than the ledger's newest entry believes the clock, and moves the times
-//! of everything that is lent by as much.
+//! with a clock that says an earlier time than was last seen believes the clock, and moves the times of everything
+//! that is lent by as much. Seen is the time of the ledger's newest entry, and while something is lent also what is
+//! written down twice a minute.
 
 use super::{Broker, Result};
-use crate::clock::NOTABLE;
+use crate::clock::{NOTABLE, Time};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::finding::Finding;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::ids::FindingId;
-use crate::store::{FollowUpFilter, GrantFilter, RequestFilter};
+use crate::store::{FollowUpFilter, RequestFilter};
 use chrono::TimeDelta;
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// The setting that says until when time was seen to pass, and at what size of the ledger.
+const SEEN: &str = "time seen";
+const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
+
+/// When the time was written down last.
+#[derive(Debug, Default)]
+pub struct SeenTime(AtomicI64);
 
 impl Broker {
-    /// At start: where the clock says an earlier time than the newest entry, everything lent, waiting or owed is
-    /// over as much earlier by it, which is when it would have been. Time that passed unseen, since that entry, is
-    /// not counted.
+    /// Writes down that time has passed, where nothing else did for a while: a start with an earlier clock gives no
+    /// more than this back to what is lent.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn see_time(&self) -> Result<()> {
+        let now = self.now();
+        let last = self.seen_time.0.load(Ordering::Relaxed);
+        if now.timestamp() - last < SEEN_EVERY.num_seconds() {
+            return Ok(());
+        }
+        let size = self.store.head().await?.size;
+        self.store
+            .set_setting(SEEN, &format!("{size} {}", now.to_rfc3339()))
+            .await?;
+        self.seen_time.0.store(now.timestamp(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The last time that is known to have been. One that was seen before the newest entry says nothing: that entry may
+    /// be the one by which a clock was followed back.
+    async fn last_seen(&self, size: u64, entered: Time) -> Result<Time> {
+        let seen = self.store.setting(SEEN).await?.unwrap_or_default();
+        let seen = seen
+            .split_once(' ')
+            .filter(|(at_size, _)| *at_size == size.to_string())
+            .and_then(|(_, at)| at.parse::<Time>().ok());
+        Ok(seen.map_or(entered, |seen| seen.max(entered)))
+    }
+
+    /// At start: where the clock says an earlier time than was last seen, everything lent, waiting or owed is over as
+    /// much earlier by it, which is when it would have been. Time that passed unseen is not counted.
     ///
     /// # Errors
     /// The store's.
     pub async fn follow_the_clock_back(&self) -> Result<()> {
         let (now, head) = (self.now(), self.store.head().await?);
-        let by = head.at - now;
+        let by = self.last_seen(head.size, head.at).await? - now;
         if head.size == 0 || by < NOTABLE {
             return Ok(());
         }
         // First, since the entry below tells the next start that all is done.
         self.store.clock_set_back(by, now).await?;
-        let filter = GrantFilter {
-            live: true,
-            limit: 10_000,
-            ..GrantFilter::default()
-        };
-        let grants = self.store.grants(filter).await?;
+        let grants = self.live_grants(None).await?;
         let waiting = RequestFilter {
             state: Some("pending"),
             limit: 10_000,
@@ -73,19 +107,19 @@ impl Broker {
         for grant in grants {
             transition = transition.write(Write::Grant {
                 expected: grant.state,
-                new: grant.clock_set_back(by),
+                new: Arc::unwrap_or_clone(grant).clock_set_back(by),
             });
         }
         for request in requests {
             transition = transition.write(Write::Request {
                 expected: "pending",
-                new: request.clock_set_back(by),
+                new: Arc::unwrap_or_clone(request).clock_set_back(by),
             });
         }
         for follow_up in follow_ups {
             transition = transition.write(Write::FollowUp {
                 expected: follow_up.state,
-                new: follow_up.clock_set_back(by),
+                new: Arc::unwrap_or_clone(follow_up).clock_set_back(by),
             });
         }
         self.commit(transition).await?;
@@ -206,6 +240,7 @@ mod tests {
             witnesses: Arc::clone(&own.witnesses),
             unwritten: crate::broker::unwritten::Unwritten::default(),
             removals: crate::broker::removals::Removals::default(),
+            seen_time: crate::broker::clock::SeenTime::default(),
             audit: crate::broker::record::AuditState::default(),
             watches: crate::broker::watch::Watches::default(),
             config: Arc::clone(&own.config),

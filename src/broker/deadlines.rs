@@ -9,6 +9,7 @@ use crate::domain::follow_up::FollowUp;
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::store::FollowUpFilter;
 use serde_json::json;
+use std::sync::Arc;
 
 impl Broker {
     /// Passes every threshold of every open deadline that its time has come for.
@@ -25,7 +26,7 @@ impl Broker {
             let now = self.now();
             let passed: Vec<Deadline> = follow_up.deadlines.iter().filter_map(|d| d.tick(now)).collect();
             if !passed.is_empty() {
-                skip_conflict(self.pass(follow_up, passed, now).await)?;
+                skip_conflict(self.pass(Arc::unwrap_or_clone(follow_up), passed, now).await)?;
             }
         }
         Ok(())

@@ -11,8 +11,9 @@ use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::{EndCause, Grant, GrantRefusal, GrantState};
 use crate::domain::job::JobKind;
+use crate::domain::notice::Notice;
 use crate::domain::person::Person;
-use crate::domain::transition::{About, Transition, Write, record};
+use crate::domain::transition::{About, Record, Transition, Write, record};
 use crate::ids::{GrantId, RevealId};
 use crate::store::StoreError;
 use chrono::TimeDelta;
@@ -64,21 +65,10 @@ impl Broker {
     pub async fn end(&self, id: GrantId, cause: EndCause) -> Result<()> {
         let grant = self.grant(id).await?;
         let (now, expected) = (self.now(), grant.state);
-        let about = About::grant(&grant);
-        let sentence = format!("The access is being taken away: {}", cause.words());
-        let mail = super::notices::mail_of([&grant.requester]);
-        let notice = self.notice_people(
-            "grant.ending",
-            "An access ends",
-            &sentence,
-            &format!("/grants/{id}"),
-            &about,
-            &mail,
-        );
-        let facts = json!({"cause": cause});
+        let (entry, notice) = self.told_ending(&grant, &cause, now);
         let kept = cause.clone();
         let new = grant.end(cause, now)?;
-        let transition = Transition::new(record(EntryKind::GrantEnding, now, about, sentence, facts))
+        let transition = Transition::new(entry)
             .write(Write::Grant { expected, new })
             .notice(notice)
             .job(JobKind::End { grant: id }, now);
@@ -89,6 +79,20 @@ impl Broker {
             }
             other => other.map(|_| ()),
         }
+    }
+
+    /// The entry and the notice of an end that was decided at `since`.
+    pub(super) fn told_ending(&self, grant: &Grant, cause: &EndCause, since: Time) -> (Record, Notice) {
+        let about = About::grant(grant);
+        let sentence = format!("The access is being taken away: {}", cause.words());
+        let mail = super::notices::mail_of([&grant.requester]);
+        let path = format!("/grants/{}", grant.id);
+        let notice = self.notice_people("grant.ending", "An access ends", &sentence, &path, &about, &mail);
+        let facts = json!({"cause": cause});
+        (
+            record(EntryKind::GrantEnding, since, about, sentence, facts),
+            notice,
+        )
     }
 
     /// Job: takes the access away and proves it dead. Each step is committed before the next, so that a

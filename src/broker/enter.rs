@@ -13,7 +13,11 @@ use sha2::{Digest, Sha256};
 pub(super) fn records(cluster: &str, digest: &str, intake: &Intake, known: &Known, now: Time) -> Vec<Record> {
     let mut records = vec![];
     for action in &intake.kept {
-        records.push(action_record(action, known.grants.get(&action.grant), now));
+        records.push(action_record(
+            action,
+            known.grants.get(&action.grant).map(AsRef::as_ref),
+            now,
+        ));
     }
     for issuance in &intake.issuances {
         records.extend(issuance_record(cluster, issuance, now));

@@ -15,6 +15,7 @@ use crate::store::GrantFilter;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 impl Broker {
     /// What is laid out in the cluster for `grant`.
@@ -147,7 +148,7 @@ impl Broker {
     pub async fn compare_rules(&self) -> Result<()> {
         // One question a cluster and a role, however many grants have it.
         let mut answers = BTreeMap::new();
-        for grant in self.live_grants().await? {
+        for grant in self.live_grants(None).await? {
             if grant.state == GrantState::Ending {
                 continue;
             }
@@ -184,9 +185,9 @@ impl Broker {
     /// # Errors
     /// The store cannot be read, or the first failure.
     pub async fn look_after_grants(&self) -> Result<()> {
-        let live = self.live_grants().await?;
+        let live = self.live_grants(None).await?;
         self.look_after_unwritten(&live).await?;
-        let mut first = Ok(());
+        let (is_lent, mut first) = (!live.is_empty(), Ok(()));
         for grant in live {
             if self.unwritten_end(grant.id).is_some() {
                 continue;
@@ -196,6 +197,13 @@ impl Broker {
                 first = first.and(ended.map(|_| ()));
             }
         }
+        // Last: no end may wait for it, or fail by it.
+        if is_lent && let Err(error) = self.see_time().await {
+            tracing::warn!(
+                error = crate::causes::chain(&error),
+                "the time cannot be written down"
+            );
+        }
         first
     }
 
@@ -204,7 +212,7 @@ impl Broker {
     /// # Errors
     /// The store cannot be read.
     pub async fn look_after_scopes(&self) -> Result<()> {
-        for grant in self.live_grants().await? {
+        for grant in self.live_grants(None).await? {
             let open = matches!(
                 grant.state,
                 GrantState::Ready | GrantState::Issuing | GrantState::Active
@@ -216,9 +224,14 @@ impl Broker {
         Ok(())
     }
 
-    async fn live_grants(&self) -> Result<Vec<Grant>> {
+    /// Every grant that is not ended; of one cluster, where it is named.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn live_grants(&self, cluster: Option<&str>) -> Result<Vec<Arc<Grant>>> {
         let filter = GrantFilter {
             live: true,
+            cluster: cluster.map(str::to_owned),
             limit: 10_000,
             ..GrantFilter::default()
         };

@@ -7,7 +7,6 @@ use crate::cluster::{Sighted, Sighting};
 use crate::config::GRANTS_NAMESPACE;
 use crate::domain::grant::{EndCause, Grant, GrantState};
 use crate::domain::transition::About;
-use crate::store::GrantFilter;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -32,13 +31,7 @@ impl Broker {
     }
 
     async fn judge(&self, cluster: &str, sighting: &Sighting) -> Result<()> {
-        let filter = GrantFilter {
-            cluster: Some(cluster.to_owned()),
-            live: true,
-            limit: 10_000,
-            ..GrantFilter::default()
-        };
-        let live = self.store.grants(filter).await?;
+        let live = self.live_grants(Some(cluster)).await?;
         let Some(Unknown { text, widened }) = unknown(sighting, &live) else {
             return Ok(());
         };
@@ -77,7 +70,8 @@ struct Unknown<'a> {
 
 /// Whether a live grant accounts for what was sighted. Names and labels prove nothing by themselves: they must
 /// be those of a grant that is live now.
-fn unknown<'a>(sighting: &Sighting, live: &'a [Grant]) -> Option<Unknown<'a>> {
+fn unknown<'a>(sighting: &Sighting, live: &'a [Arc<Grant>]) -> Option<Unknown<'a>> {
+    let live = || live.iter().map(Arc::as_ref);
     let labelled = |grant: &&Grant| sighting.grant == Some(grant.id.to_string());
     let place = if sighting.key.namespace.is_empty() {
         sighting.key.name.clone()
@@ -92,8 +86,7 @@ fn unknown<'a>(sighting: &Sighting, live: &'a [Grant]) -> Option<Unknown<'a>> {
     };
     match &sighting.what {
         Sighted::Account => {
-            let known = live
-                .iter()
+            let known = live()
                 .filter(labelled)
                 .any(|grant| grant.account == sighting.key.name);
             if known {
@@ -110,7 +103,7 @@ fn unknown<'a>(sighting: &Sighting, live: &'a [Grant]) -> Option<Unknown<'a>> {
                     .iter()
                     .any(|reveal| reveal.secret_name == sighting.key.name)
             };
-            if *of_a_reveal && live.iter().filter(labelled).any(of) {
+            if *of_a_reveal && live().filter(labelled).any(of) {
                 return None;
             }
             nothing_widened(format!(
@@ -132,7 +125,7 @@ fn unknown<'a>(sighting: &Sighting, live: &'a [Grant]) -> Option<Unknown<'a>> {
                     && sighting.key.name == grant.account
                     && *role == format!("ClusterRole {}", grant.cluster_role)
             };
-            if !others && live.iter().filter(labelled).any(laid_out) {
+            if !others && live().filter(labelled).any(laid_out) {
                 return None;
             }
             let whom = |grant: &&Grant| accounts.iter().any(|name| name == "*" || *name == grant.account);
@@ -146,7 +139,7 @@ fn unknown<'a>(sighting: &Sighting, live: &'a [Grant]) -> Option<Unknown<'a>> {
                     "{} {place} gives {role} to {named}, and nobody approved that",
                     sighting.kind
                 ),
-                widened: live.iter().filter(whom).collect(),
+                widened: live().filter(whom).collect(),
             })
         }
     }
@@ -185,7 +178,7 @@ mod tests {
     #[test]
     fn what_was_laid_out_is_known_and_everything_else_is_found() {
         let grant = fixture::grant();
-        let live = [grant.clone()];
+        let live = [Arc::new(grant.clone())];
         let (account, place) = (grant.account.as_str(), grant.namespaces[0].as_str());
         let role = format!("ClusterRole {}", grant.cluster_role);
         let own = sighting(binding(&[account], false, &role), place, account, &grant);
@@ -217,7 +210,7 @@ mod tests {
     #[test]
     fn an_account_or_secret_needs_its_grant_not_only_its_label() {
         let grant = fixture::grant();
-        let live = [grant.clone()];
+        let live = [Arc::new(grant.clone())];
         let of = |what: Sighted, name: &str| unknown(&sighting(what, GRANTS_NAMESPACE, name, &grant), &live);
         assert!(of(Sighted::Account, &grant.account).is_none());
         assert!(of(Sighted::Account, "breakglass-other").is_some());

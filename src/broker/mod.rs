@@ -7,7 +7,7 @@ mod alarm;
 pub mod approve;
 pub mod canary;
 pub mod capture;
-mod clock;
+pub mod clock;
 pub mod converge;
 pub mod deadlines;
 pub mod deliver;
@@ -182,6 +182,8 @@ pub struct Broker {
     pub unwritten: unwritten::Unwritten,
     /// When credentials were removed, for the proof that they are dead.
     pub removals: removals::Removals,
+    /// When it was written down last that time passes.
+    pub seen_time: clock::SeenTime,
     /// What is known of each cluster's audit.
     pub audit: record::AuditState,
     /// Since when each watched grant's scope is watched, so that Ready is only said after it runs.

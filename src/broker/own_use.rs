@@ -5,14 +5,13 @@
 use super::canary::nonce;
 use super::request::skip_conflict;
 use super::{Broker, Result};
-use crate::audit::{self, Level};
+use crate::audit;
 use crate::clock::Time;
 use crate::cluster::{Cluster, ClusterError, Token};
-use crate::config::{Canary, WhenSilent};
+use crate::config::Canary;
 use crate::domain::grant::{EndCause, Grant, GrantState};
 use crate::domain::transition::About;
 use crate::ids::GrantId;
-use crate::store::GrantFilter;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -32,8 +31,6 @@ struct OwnUse {
     unseen: u32,
     /// The questions that may still come back, newest last.
     open: Vec<String>,
-    /// The level at which one came back that should have been higher.
-    too_low: Option<Level>,
 }
 
 /// So many questions that do not come back are no accident.
@@ -42,7 +39,7 @@ const ENOUGH: u32 = 3;
 const OPEN: usize = 64;
 
 impl OwnUses {
-    /// One came back, at this level.
+    /// One came back.
     pub(super) fn came_back(&self, seen: &audit::OwnUse) {
         self.change(seen.grant, |own| {
             if !own.open.contains(&seen.name) {
@@ -50,8 +47,6 @@ impl OwnUses {
             }
             own.unseen_since = None;
             own.unseen = 0;
-            // The policy keeps reads of ConfigMaps, which a question is, at Metadata.
-            own.too_low = (seen.level < Level::Metadata).then_some(seen.level);
         });
     }
 
@@ -75,12 +70,7 @@ impl Broker {
     /// # Errors
     /// The store's.
     pub async fn ask_as_grants(&self) -> Result<()> {
-        let filter = GrantFilter {
-            live: true,
-            limit: 10_000,
-            ..GrantFilter::default()
-        };
-        let live = self.store.grants(filter).await?;
+        let live = self.live_grants(None).await?;
         self.audit
             .own_uses
             .lock()
@@ -187,7 +177,6 @@ impl Broker {
                 unseen_since: None,
                 unseen: 0,
                 open: vec![],
-                too_low: None,
             },
         );
         Ok(Some(token))
@@ -206,23 +195,20 @@ impl Broker {
                 own.unseen = 0;
             }
             // A clock that was set forward, or a machine that slept, makes one question old and not several.
-            let since = own.unseen_since.filter(|_| own.unseen >= ENOUGH);
-            (since, own.too_low)
+            own.unseen_since.filter(|_| own.unseen >= ENOUGH)
         });
-        let Some((since, too_low)) = unseen else {
+        let Some(since) = unseen
+            .flatten()
+            .filter(|since| now - *since > settings.alarm_after.delta())
+        else {
             return Ok(());
         };
-        let why = if let Some(level) = too_low {
-            format!("is recorded at level {level:?} alone, where the audit policy promises Metadata")
-        } else if let Some(since) = since.filter(|since| now - *since > settings.alarm_after.delta()) {
-            format!(
-                "has not been recorded since {}, though audit is alive: the audit policy hides that user",
-                since.format("%H:%M:%S UTC")
-            )
-        } else {
-            return Ok(());
-        };
-        let reason = format!("what {} does on {} {why}", grant.account, grant.cluster);
+        let reason = format!(
+            "what {} does on {} has not been recorded since {}, though audit is alive: the audit policy hides that user",
+            grant.account,
+            grant.cluster,
+            since.format("%H:%M:%S UTC")
+        );
         let text = format!("{reason}. The access is {}'s", grant.requester.name);
         self.find(
             &format!("hidden {}", grant.id),
@@ -231,12 +217,7 @@ impl Broker {
             Some(grant.id),
         )
         .await?;
-        let strict = self
-            .config
-            .profiles
-            .get(&grant.profile)
-            .is_none_or(|profile| profile.when_audit_is_silent == WhenSilent::End);
-        if strict {
+        if self.ends_in_silence(grant) {
             skip_conflict(self.end(grant.id, EndCause::Policy { reason }).await)?;
         }
         Ok(())

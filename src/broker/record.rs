@@ -17,12 +17,16 @@ use crate::ids::GrantId;
 use crate::store::GrantFilter;
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The class under which the issuance of a credential is kept.
 pub const ISSUANCE: &str = "issuance";
+
+/// Whose grant was approved longer ago is looked up when an event of theirs comes: no access lasts as long, and a
+/// snapshot of all there ever were would grow for ever.
+const LATE: TimeDelta = TimeDelta::days(14);
 
 /// What is known of a cluster's audit right now; rebuilt from what arrives.
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ pub(super) struct Seen {
     pub(super) accounts: Option<Arc<Known>>,
     /// What its sessions got hold of; read from the store once.
     pub(super) footholds: Option<Arc<Footholds>>,
+    /// Accounts of earlier grants whose events came nevertheless.
+    earlier: BTreeSet<String>,
     /// Batches of the last seconds.
     pub(super) recent: Recent,
     /// The requests of sessions by their audit ids.
@@ -54,7 +60,7 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct Known {
     accounts: Accounts,
-    pub(super) grants: HashMap<GrantId, Grant>,
+    pub(super) grants: HashMap<GrantId, Arc<Grant>>,
 }
 
 /// What was done with a batch.
@@ -93,6 +99,7 @@ impl Broker {
         // A grant or credential written down a moment ago may not be in the snapshot yet.
         if intake.alarms.iter().any(|alarm| is_about_unknown(&alarm.kind)) {
             self.forget_accounts();
+            self.find_earlier(cluster, &intake).await?;
             known = self.known(cluster).await?;
             intake = audit::digest_batch(cluster, body, &known.accounts, now);
         }
@@ -153,6 +160,26 @@ impl Broker {
         }
     }
 
+    /// Accounts that are of a grant from long ago: the snapshot leaves those out, and a late event is still theirs.
+    async fn find_earlier(&self, cluster: &str, intake: &Intake) -> Result<()> {
+        let unknown: BTreeSet<&String> = intake
+            .alarms
+            .iter()
+            .filter_map(|alarm| match &alarm.kind {
+                AlarmKind::UnknownAccount { name } => Some(name),
+                _ => None,
+            })
+            .collect();
+        for name in unknown {
+            if self.store.grant_by_account(cluster, name).await?.is_some() {
+                self.audit.with(cluster, |seen| {
+                    seen.earlier.insert(name.clone());
+                });
+            }
+        }
+        Ok(())
+    }
+
     async fn known(&self, cluster: &str) -> Result<Arc<Known>> {
         if let Some(known) = self
             .audit
@@ -164,12 +191,28 @@ impl Broker {
         }
         let changes = self.audit.changes.load(Ordering::SeqCst);
         let footholds = self.footholds(cluster).await?;
-        let filter = GrantFilter {
+        let mut grants = self.live_grants(Some(cluster)).await?;
+        let lately = GrantFilter {
             cluster: Some(cluster.to_owned()),
+            since: Some(self.now() - LATE),
             limit: 100_000,
             ..GrantFilter::default()
         };
-        let grants = self.store.grants(filter).await?;
+        grants.extend(self.store.grants(lately).await?);
+        let earlier: Vec<String> = self
+            .audit
+            .lock()
+            .get(cluster)
+            .map(|seen| seen.earlier.iter().cloned().collect())
+            .unwrap_or_default();
+        for account in earlier {
+            grants.extend(
+                self.store
+                    .grant_by_account(cluster, &account)
+                    .await?
+                    .map(Arc::new),
+            );
+        }
         let mut own_tokens = HashMap::new();
         // What was asked as the user of a grant comes back within moments, if at all.
         let lately = |grant: &Grant| {

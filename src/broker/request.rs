@@ -11,6 +11,7 @@ use crate::ids::{GrantId, RequestId};
 use crate::store::{FollowUpFilter, GrantFilter, RequestFilter};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// `server.limits.requests_per_hour` holds over this time.
 const LIMITED_OVER: TimeDelta = TimeDelta::hours(1);
@@ -246,7 +247,9 @@ impl Broker {
             let about = About::request(&request);
             let mail = super::notices::mail_of([&request.ask.requester]);
             let id = request.id;
-            let Some(new) = request.lapse(now) else { continue };
+            let Some(new) = Arc::unwrap_or_clone(request).lapse(now) else {
+                continue;
+            };
             let sentence = "Nobody decided in time; the request lapsed";
             let notice = self.notice_people(
                 "request.lapsed",
@@ -296,7 +299,7 @@ impl Broker {
             .follow_ups(filter)
             .await?
             .iter()
-            .any(crate::domain::follow_up::FollowUp::is_breached))
+            .any(|follow_up| follow_up.is_breached()))
     }
 
     async fn overlaps(&self, person: &Person, question: &Question) -> Result<Vec<String>> {

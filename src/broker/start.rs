@@ -5,7 +5,6 @@ use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::GrantState;
 use crate::domain::job::{Job, JobKind};
 use crate::domain::transition::{About, Transition, record};
-use crate::store::GrantFilter;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -47,15 +46,9 @@ impl Broker {
     /// # Errors
     /// The store's.
     pub async fn take_back_reveals(&self) -> Result<()> {
-        let filter = GrantFilter {
-            live: true,
-            limit: 10_000,
-            ..GrantFilter::default()
-        };
         let now = self.now();
         let jobs: Vec<Job> = self
-            .store
-            .grants(filter)
+            .live_grants(None)
             .await?
             .iter()
             .filter(|grant| grant.state == GrantState::Issuing)

@@ -17,6 +17,7 @@ use crate::store::StoreError;
 use futures::future::join_all;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::PoisonError;
 
 /// What was done to end a grant, and when, while none of it could be written.
@@ -168,7 +169,7 @@ impl Broker {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn look_after_unwritten(&self, live: &[Grant]) -> Result<()> {
+    pub async fn look_after_unwritten(&self, live: &[Arc<Grant>]) -> Result<()> {
         if self.store_failure().is_some() && !self.is_store_written().await {
             for (grant, end) in live
                 .iter()
@@ -226,25 +227,9 @@ impl Broker {
         let mut records = vec![];
         let mut notice = None;
         if !is_decided {
-            let sentence = format!("The access is being taken away: {}", end.cause.words());
-            let path = format!("/grants/{}", grant.id);
-            let mail = super::notices::mail_of([&grant.requester]);
-            notice = Some(self.notice_people(
-                "grant.ending",
-                "An access ends",
-                &sentence,
-                &path,
-                &about(),
-                &mail,
-            ));
-            let facts = json!({"cause": end.cause});
-            records.push(record(
-                EntryKind::GrantEnding,
-                end.since,
-                about(),
-                sentence,
-                facts,
-            ));
+            let (entry, told) = self.told_ending(grant, &end.cause, end.since);
+            records.push(entry);
+            notice = Some(told);
         }
         let Some(ending) = new.ending.as_mut().filter(|_| grant.state != GrantState::Ended) else {
             return Ok(None);

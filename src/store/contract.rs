@@ -14,6 +14,7 @@ use crate::domain::transition::{About, ActionRow, Transition};
 use crate::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
 use async_trait::async_trait;
 use chrono::TimeDelta;
+use std::sync::Arc;
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +102,12 @@ pub struct RequestFilter {
     pub state: Option<&'static str>,
     /// Of this person (the person claim).
     pub requester: Option<String>,
+    /// Of this team.
+    pub team: Option<String>,
+    /// On this cluster.
+    pub cluster: Option<String>,
+    /// Filed at this time or later.
+    pub since: Option<Time>,
     /// At most so many, newest first.
     pub limit: u32,
 }
@@ -114,6 +121,8 @@ pub struct GrantFilter {
     pub requester: Option<String>,
     /// On this cluster.
     pub cluster: Option<String>,
+    /// Approved at this time or later.
+    pub since: Option<Time>,
     /// At most so many, newest first.
     pub limit: u32,
 }
@@ -123,6 +132,8 @@ pub struct GrantFilter {
 pub struct FollowUpFilter {
     /// Only those not closed.
     pub open: bool,
+    /// Only those that compliance has not looked at.
+    pub unreviewed: bool,
     /// Of this team.
     pub team: Option<String>,
     /// From this time on.
@@ -160,6 +171,7 @@ pub struct StoredSegment {
 /// * **Durable**: when `commit` returns, the transition survives the loss of power.
 /// * **Guarded**: an update whose expected state or version is gone is a [`StoreError::Conflict`], and
 ///   nothing of that transition is written.
+/// * **Shared**: lists hand out documents that are parsed once a version, not once a look.
 /// * **Once**: a record whose key is known is dropped; the rest of the transition stands.
 /// * Callers retry conflicts by reading again; a database error may hide a commit that took effect,
 ///   so they read before they write again.
@@ -171,19 +183,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A request.
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError>;
     /// Requests, newest first.
-    async fn requests(&self, filter: RequestFilter) -> Result<Vec<Request>, StoreError>;
+    async fn requests(&self, filter: RequestFilter) -> Result<Vec<Arc<Request>>, StoreError>;
     /// A grant.
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError>;
     /// The grant with that `ServiceAccount` on that cluster.
     async fn grant_by_account(&self, cluster: &str, account: &str) -> Result<Option<Grant>, StoreError>;
     /// Grants, newest first.
-    async fn grants(&self, filter: GrantFilter) -> Result<Vec<Grant>, StoreError>;
+    async fn grants(&self, filter: GrantFilter) -> Result<Vec<Arc<Grant>>, StoreError>;
     /// A follow-up.
     async fn follow_up(&self, id: FollowUpId) -> Result<Option<FollowUp>, StoreError>;
     /// The follow-up of a grant.
     async fn follow_up_of(&self, grant: GrantId) -> Result<Option<FollowUp>, StoreError>;
     /// Follow-ups, newest first.
-    async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError>;
+    async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<Arc<FollowUp>>, StoreError>;
     /// A grant's actions in the order the API server received them, with their entries' indices.
     async fn actions(&self, grant: GrantId) -> Result<Vec<(u64, ActionRow)>, StoreError> {
         self.actions_after(grant, None).await

@@ -28,6 +28,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
 use chrono::TimeDelta;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Rows of a list on one page.
 const PAGE: usize = 50;
@@ -91,7 +92,7 @@ async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery)
             ..GrantFilter::default()
         })
         .await?;
-    let grants: HashMap<RequestId, &Grant> = grants.iter().map(|grant| (grant.request, grant)).collect();
+    let grants: HashMap<RequestId, &Arc<Grant>> = grants.iter().map(|grant| (grant.request, grant)).collect();
     let is_alive = |request: &Request| {
         request.state_name() == "pending"
             || grants.get(&request.id).is_some_and(|grant| grant.state.is_live())
@@ -149,7 +150,7 @@ async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery)
     })
 }
 
-fn filters(requests: &[Request], asked: &Fields) -> Vec<Filter> {
+fn filters(requests: &[Arc<Request>], asked: &Fields) -> Vec<Filter> {
     let fixed = |name: &'static str, label: &'static str, values: &[(&str, &str)]| Filter {
         name,
         label,
@@ -159,7 +160,7 @@ fn filters(requests: &[Request], asked: &Fields) -> Vec<Filter> {
             .collect(),
     };
     let found = |name: &'static str, label: &'static str, of: fn(&Request) -> &String| {
-        let values: BTreeSet<&String> = requests.iter().map(of).collect();
+        let values: BTreeSet<&String> = requests.iter().map(|request| of(request)).collect();
         let mut choices = vec![Choice::new("", "all", asked.get(name).is_empty())];
         choices.extend(
             values

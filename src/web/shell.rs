@@ -11,6 +11,7 @@ use crate::domain::policy::{Role, has_role, is_approver, teams_of};
 use crate::domain::request::Request;
 use crate::store::{GrantFilter, RequestFilter};
 use chrono_tz::Tz;
+use std::sync::Arc;
 
 /// The most things one list looks at.
 pub const MANY: u32 = 1_000;
@@ -165,7 +166,7 @@ pub async fn shell(
 ///
 /// # Errors
 /// The store's.
-pub async fn waiting(app: &App, person: &Person) -> Result<Vec<Request>> {
+pub async fn waiting(app: &App, person: &Person) -> Result<Vec<Arc<Request>>> {
     let filter = RequestFilter {
         state: Some("pending"),
         limit: MANY,

@@ -17,6 +17,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
+use std::sync::Arc;
 use tower_sessions::Session;
 
 /// The routes.
@@ -69,7 +70,7 @@ async fn start(app: &App, signed: &Signed) -> Result {
     let pending = asked.iter().filter(|request| request.state_name() == "pending");
     mine.extend(pending.map(|request| request_card(app, &shell, request)));
 
-    let mut owed: Vec<&FollowUp> = follow_ups
+    let mut owed: Vec<&Arc<FollowUp>> = follow_ups
         .iter()
         .filter(|follow_up| follow_up.requester.surely_same_person(person))
         .collect();

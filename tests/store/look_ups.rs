@@ -11,7 +11,9 @@ use breakglass::domain::follow_up::FollowUp;
 use breakglass::domain::request::Ask;
 use breakglass::ids::GrantId;
 use breakglass::store::{FollowUpFilter, GrantFilter, RequestFilter};
+use chrono::TimeDelta;
 use serde_json::json;
+use std::sync::Arc;
 
 pub async fn requests_are_found_by_state_and_person<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
@@ -73,6 +75,66 @@ pub async fn requests_are_found_by_state_and_person<E: Engine>() {
     );
 }
 
+pub async fn requests_are_found_by_team_cluster_and_time<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let pending = filed(&*store).await;
+    let all = RequestFilter {
+        limit: 10,
+        ..RequestFilter::default()
+    };
+    let (team, cluster) = (pending.ask.team.clone(), pending.ask.cluster.clone());
+    for (filter, found) in [
+        (
+            RequestFilter {
+                team: Some(team),
+                ..all.clone()
+            },
+            2,
+        ),
+        (
+            RequestFilter {
+                team: Some("nobody".into()),
+                ..all.clone()
+            },
+            0,
+        ),
+        (
+            RequestFilter {
+                cluster: Some(cluster),
+                ..all.clone()
+            },
+            2,
+        ),
+        (
+            RequestFilter {
+                cluster: Some("nowhere".into()),
+                ..all.clone()
+            },
+            0,
+        ),
+        (
+            RequestFilter {
+                since: Some(pending.filed_at),
+                ..all.clone()
+            },
+            2,
+        ),
+        (
+            RequestFilter {
+                since: Some(at(1_000_000)),
+                ..all
+            },
+            0,
+        ),
+    ] {
+        assert_eq!(
+            store.requests(filter.clone()).await.unwrap().len(),
+            found,
+            "{filter:?}"
+        );
+    }
+}
+
 pub async fn grants_are_found_by_account_cluster_and_person<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let grant = granted(&*store).await;
@@ -90,7 +152,7 @@ pub async fn grants_are_found_by_account_cluster_and_person<E: Engine>() {
     };
     assert_eq!(
         store.grants(live.clone()).await.unwrap(),
-        std::slice::from_ref(&grant)
+        [Arc::new(grant.clone())]
     );
     for filter in [
         GrantFilter {
@@ -99,6 +161,10 @@ pub async fn grants_are_found_by_account_cluster_and_person<E: Engine>() {
         },
         GrantFilter {
             requester: Some("E-second".into()),
+            ..live.clone()
+        },
+        GrantFilter {
+            since: Some(grant.approved_at + TimeDelta::seconds(1)),
             ..live.clone()
         },
     ] {
@@ -169,14 +235,29 @@ pub async fn follow_ups_are_found_by_grant_team_and_time<E: Engine>() {
         .await
         .unwrap();
     assert!(store.follow_ups(open.clone()).await.unwrap().is_empty());
-    assert_eq!(
-        store
-            .follow_ups(FollowUpFilter { open: false, ..open })
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    let unreviewed = FollowUpFilter {
+        open: false,
+        unreviewed: true,
+        ..open
+    };
+    let listed = store.follow_ups(unreviewed.clone()).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].is_closed(), "a list shows what was written last");
+    let now = store.follow_up(owed.id).await.unwrap().unwrap();
+    let write = Write::FollowUp {
+        expected: now.state,
+        new: now.review(person("second"), "fine", at(10)).unwrap(),
+    };
+    store
+        .commit(Transition::new(said("reviewed")).write(write))
+        .await
+        .unwrap();
+    assert!(store.follow_ups(unreviewed.clone()).await.unwrap().is_empty());
+    let all = FollowUpFilter {
+        unreviewed: false,
+        ..unreviewed
+    };
+    assert!(store.follow_ups(all).await.unwrap()[0].reviewed.is_some());
 }
 
 fn action(grant: Option<GrantId>, received_us: i64, credential: &str) -> Record {

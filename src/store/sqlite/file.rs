@@ -2,6 +2,7 @@
 
 use crate::store::contract::StoreError;
 use std::path::Path;
+use std::time::Duration;
 
 /// Makes the file before SQLite does, for this account alone: it holds the signed tokens of approvals. The
 /// files that SQLite makes beside it take its mode. A file that is there keeps the mode its operator gave it.
@@ -18,8 +19,12 @@ pub(super) fn private(path: &Path) -> Result<(), StoreError> {
         })
 }
 
+/// How long a start waits for a predecessor that is just going, or for a child of it that is just beginning: both hold
+/// the lock for a moment more.
+const GOING: Duration = Duration::from_secs(3);
+
 /// Takes the lock beside the file; its text says who holds it.
-pub(super) fn lock(path: &Path) -> Result<std::fs::File, StoreError> {
+pub(super) async fn lock(path: &Path) -> Result<std::fs::File, StoreError> {
     use std::io::{Read, Write};
     let beside = path.with_extension("lock");
     let refused = |why: String| StoreError::Refused(format!("the store {}: {why}", path.display()));
@@ -30,7 +35,16 @@ pub(super) fn lock(path: &Path) -> Result<std::fs::File, StoreError> {
         .truncate(false)
         .open(&beside)
         .map_err(|error| refused(format!("{} cannot be opened: {error}", beside.display())))?;
-    match file.try_lock() {
+    let begun = tokio::time::Instant::now();
+    let taken = loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() < GOING => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            done => break done,
+        }
+    };
+    match taken {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();

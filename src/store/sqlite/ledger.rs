@@ -1,6 +1,7 @@
 //! The ledger's tables: segments, the head, and the look-up lines.
 
 use super::commit::store_head;
+use super::documents::Narrowed;
 use super::{SqliteStore, corrupt, database, index, time};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
@@ -101,24 +102,21 @@ impl SqliteStore {
 
     pub(super) async fn read_entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError> {
         let kinds: Vec<_> = filter.kinds.iter().map(|kind| kind.name()).collect();
-        let kinds = (!kinds.is_empty()).then(|| super::json(&kinds)).transpose()?;
-        let rows = sqlx::query(
-            "SELECT * FROM entries WHERE (?1 IS NULL OR kind IN (SELECT value FROM json_each(?1)))
-               AND (?2 IS NULL OR request = ?2) AND (?3 IS NULL OR grant_id = ?3)
-               AND (?4 IS NULL OR cluster = ?4) AND (?5 IS NULL OR team = ?5) AND (?6 IS NULL OR profile = ?6)
-               AND (?7 IS NULL OR idx < ?7) ORDER BY idx DESC LIMIT ?8",
-        )
-        .bind(kinds)
-        .bind(filter.request.map(|id| id.to_string()))
-        .bind(filter.grant.map(|id| id.to_string()))
-        .bind(filter.cluster)
-        .bind(filter.team)
-        .bind(filter.profile)
-        .bind(filter.before.map(index))
-        .bind(filter.limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading the ledger"))?;
+        let told = !kinds.is_empty() && !filter.kinds.contains(&EntryKind::AuditEvent);
+        let rows = Narrowed::rows("*", "entries")
+            .only(told, "kind <> 'audit-event'")
+            .among("kind", &kinds)
+            .by("request =", filter.request.map(|id| id.to_string()))
+            .by("grant_id =", filter.grant.map(|id| id.to_string()))
+            .by("cluster =", filter.cluster)
+            .by("team =", filter.team)
+            .by("profile =", filter.profile)
+            .by("idx <", filter.before.map(index))
+            .first("idx DESC", filter.limit)
+            .build()
+            .fetch_all(&self.readers)
+            .await
+            .map_err(database("reading the ledger"))?;
         rows.iter().map(line).collect()
     }
 

@@ -2,6 +2,7 @@
 //! survives the loss of power.
 
 mod commit;
+mod documents;
 pub mod evidence;
 mod file;
 mod jobs;
@@ -12,6 +13,7 @@ mod tree;
 mod versions;
 mod writer;
 
+use self::documents::Parsed;
 use self::file::{lock, private};
 use super::contract::{
     Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
@@ -48,6 +50,7 @@ pub struct SqliteStore {
     writer: Mutex<SqliteConnection>,
     options: SqliteConnectOptions,
     readers: SqlitePool,
+    parsed: Parsed,
     clock: Arc<dyn Clock>,
     signers: Signers,
     /// Held while the store is open, so that a second broker on the same file refuses to start.
@@ -64,7 +67,7 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
         signers: impl Into<Signers>,
     ) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
+        let lock = lock(path).await?;
         private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -102,6 +105,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             options,
             readers,
+            parsed: Parsed::default(),
             clock,
             signers: signers.into(),
             _lock: lock,
@@ -163,7 +167,7 @@ impl Store for SqliteStore {
         )
         .await
     }
-    async fn requests(&self, filter: RequestFilter) -> Result<Vec<Request>, StoreError> {
+    async fn requests(&self, filter: RequestFilter) -> Result<Vec<Arc<Request>>, StoreError> {
         self.read_requests(filter).await
     }
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
@@ -182,7 +186,7 @@ impl Store for SqliteStore {
         )
         .await
     }
-    async fn grants(&self, filter: GrantFilter) -> Result<Vec<Grant>, StoreError> {
+    async fn grants(&self, filter: GrantFilter) -> Result<Vec<Arc<Grant>>, StoreError> {
         self.read_grants(filter).await
     }
     async fn follow_up(&self, id: FollowUpId) -> Result<Option<FollowUp>, StoreError> {
@@ -201,7 +205,7 @@ impl Store for SqliteStore {
         )
         .await
     }
-    async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError> {
+    async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<Arc<FollowUp>>, StoreError> {
         self.read_follow_ups(filter).await
     }
     async fn actions_after(

@@ -1,5 +1,6 @@
 //! Reading back: documents by id and by filter.
 
+use super::documents::Narrowed;
 use super::{SqliteStore, database, ms, parse};
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::Grant;
@@ -10,6 +11,7 @@ use crate::store::contract::{FollowUpFilter, GrantFilter, RequestFilter, StoreEr
 use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use std::sync::Arc;
 
 impl SqliteStore {
     pub(super) async fn many<T: DeserializeOwned>(
@@ -38,48 +40,40 @@ impl SqliteStore {
         Ok(self.many(what, sql, values).await?.into_iter().next())
     }
 
-    pub(super) async fn read_requests(&self, filter: RequestFilter) -> Result<Vec<Request>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT document FROM requests WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR requester = ?2)
-             ORDER BY filed_at DESC, id DESC LIMIT ?3",
-        )
-        .bind(filter.state)
-        .bind(filter.requester)
-        .bind(filter.limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading requests"))?;
-        documents("a request", &rows)
+    pub(super) async fn read_requests(&self, filter: RequestFilter) -> Result<Vec<Arc<Request>>, StoreError> {
+        let query = Narrowed::of("requests")
+            .by("state =", filter.state)
+            .by("requester =", filter.requester)
+            .by("team =", filter.team)
+            .by("cluster =", filter.cluster)
+            .by("filed_at >=", filter.since.map(ms))
+            .first("filed_at DESC, id DESC", filter.limit);
+        self.list(("a request", "requests"), &self.parsed.requests, query)
+            .await
     }
 
-    pub(super) async fn read_grants(&self, filter: GrantFilter) -> Result<Vec<Grant>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT document FROM grants WHERE (?1 = 0 OR state <> 'ended') AND (?2 IS NULL OR requester = ?2)
-               AND (?3 IS NULL OR cluster = ?3) ORDER BY approved_at DESC, id DESC LIMIT ?4",
-        )
-        .bind(filter.live)
-        .bind(filter.requester)
-        .bind(filter.cluster)
-        .bind(filter.limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading grants"))?;
-        documents("a grant", &rows)
+    pub(super) async fn read_grants(&self, filter: GrantFilter) -> Result<Vec<Arc<Grant>>, StoreError> {
+        let query = Narrowed::of("grants")
+            .only(filter.live, "state <> 'ended'")
+            .by("requester =", filter.requester)
+            .by("cluster =", filter.cluster)
+            .by("approved_at >=", filter.since.map(ms))
+            .first("approved_at DESC, id DESC", filter.limit);
+        self.list(("a grant", "grants"), &self.parsed.grants, query).await
     }
 
-    pub(super) async fn read_follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<FollowUp>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT document FROM follow_ups WHERE (?1 = 0 OR closed_at IS NULL) AND (?2 IS NULL OR team = ?2)
-               AND (?3 IS NULL OR from_at >= ?3) ORDER BY from_at DESC, id DESC LIMIT ?4",
-        )
-        .bind(filter.open)
-        .bind(filter.team)
-        .bind(filter.since.map(ms))
-        .bind(filter.limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading follow-ups"))?;
-        documents("a follow-up", &rows)
+    pub(super) async fn read_follow_ups(
+        &self,
+        filter: FollowUpFilter,
+    ) -> Result<Vec<Arc<FollowUp>>, StoreError> {
+        let query = Narrowed::of("follow_ups")
+            .only(filter.open, "closed_at IS NULL")
+            .only(filter.unreviewed, "json_extract(document, '$.reviewed') IS NULL")
+            .by("team =", filter.team)
+            .by("from_at >=", filter.since.map(ms))
+            .first("from_at DESC, id DESC", filter.limit);
+        self.list(("a follow-up", "follow_ups"), &self.parsed.follow_ups, query)
+            .await
     }
 
     pub(super) async fn read_actions(

@@ -19,6 +19,7 @@ use crate::web::{App, Error, Result, Signed, page as answer, shell, waits};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Lines on a page.
 const PAGE: usize = 50;
@@ -32,11 +33,10 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
     let query = FeedQuery::read(&Fields::parse(raw.unwrap_or_default().as_bytes()));
     let broker = &app.broker;
     let shell = shell::shell(&app, &signed, "Compliance feed", Some(Place::Feed)).await?;
-    let follow_ups = follow_ups(broker).await?;
+    let (mut left, unreviewed) = follow_ups(broker).await?;
     let found = query.find(broker, PAGE).await?;
     let is_compliance = has_role(app.config(), &signed.person, Role::Compliance);
     let reviewer = is_compliance.then_some(&signed.person);
-    let mut left = follow_ups.clone();
     let shown = found
         .lines
         .first()
@@ -60,10 +60,7 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
             .iter()
             .filter(|grant| grant.was_revealed())
             .count(),
-        unreviewed: follow_ups
-            .values()
-            .filter(|follow_up| follow_up.reviewed.is_none())
-            .count(),
+        unreviewed,
         pinned: pinned(&app, &shell, &signed.person).await?,
         entries,
         filters: filters(broker, &query),
@@ -131,7 +128,7 @@ pub async fn settle_notice(
 fn entry(
     shell: &Shell,
     line: &EntryLine,
-    left: &mut BTreeMap<RequestId, FollowUp>,
+    left: &mut BTreeMap<RequestId, Arc<FollowUp>>,
     may_review: Option<&Person>,
 ) -> FeedEntry {
     let follow_up = line.about.request.and_then(|request| left.remove(&request));

@@ -10,6 +10,7 @@ use crate::store::{EntryFilter, EntryLine, FollowUpFilter, GrantFilter, StoreErr
 use crate::web::csrf::Fields;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// How many lines are looked at for one page; the pager goes on from there.
 const LOOKED_AT: usize = 20_000;
@@ -243,13 +244,13 @@ async fn requests_in(broker: &Broker, state: &str) -> Result<BTreeSet<RequestId>
         "reviewed" => follow_up.reviewed.is_some(),
         _ => false,
     };
-    let follow_ups = broker
-        .store
-        .follow_ups(FollowUpFilter {
-            limit: MANY,
-            ..FollowUpFilter::default()
-        })
-        .await?;
+    let filter = FollowUpFilter {
+        open: matches!(state, "owed" | "late"),
+        unreviewed: state == "unreviewed",
+        limit: MANY,
+        ..FollowUpFilter::default()
+    };
+    let follow_ups = broker.store.follow_ups(filter).await?;
     Ok(follow_ups
         .iter()
         .filter(|follow_up| is_in(follow_up))
@@ -257,22 +258,31 @@ async fn requests_in(broker: &Broker, state: &str) -> Result<BTreeSet<RequestId>
         .collect())
 }
 
-/// The follow-ups by their request.
+/// The newest follow-ups by their request, and how many of all wait for compliance to look at them: those are among
+/// them whatever their age.
 ///
 /// # Errors
 /// The store's.
-pub async fn follow_ups(broker: &Broker) -> Result<BTreeMap<RequestId, FollowUp>, StoreError> {
-    let filter = FollowUpFilter {
+pub async fn follow_ups(broker: &Broker) -> Result<(BTreeMap<RequestId, Arc<FollowUp>>, usize), StoreError> {
+    let newest = FollowUpFilter {
         limit: MANY,
         ..FollowUpFilter::default()
     };
-    Ok(broker
-        .store
-        .follow_ups(filter)
-        .await?
-        .into_iter()
-        .map(|follow_up| (follow_up.request, follow_up))
-        .collect())
+    let unreviewed = FollowUpFilter {
+        unreviewed: true,
+        ..newest.clone()
+    };
+    let waiting = broker.store.follow_ups(unreviewed).await?;
+    let count = waiting.len();
+    let found = broker.store.follow_ups(newest).await?;
+    Ok((
+        waiting
+            .into_iter()
+            .chain(found)
+            .map(|follow_up| (follow_up.request, follow_up))
+            .collect(),
+        count,
+    ))
 }
 
 /// The lines with everything the ledger holds of them, for people's eyes.

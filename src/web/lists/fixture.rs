@@ -105,6 +105,7 @@ impl Stage {
             changed: tokio::sync::broadcast::channel(64).0,
             unwritten: crate::broker::unwritten::Unwritten::default(),
             removals: crate::broker::removals::Removals::default(),
+            seen_time: crate::broker::clock::SeenTime::default(),
             audit: crate::broker::record::AuditState::default(),
             watches: crate::broker::watch::Watches::default(),
         };

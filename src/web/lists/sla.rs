@@ -18,6 +18,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use chrono::{Datelike, NaiveDate, TimeDelta};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The times that can be looked at, in weeks; the second is the default.
 const WEEKS: &[(&str, &str)] = &[
@@ -82,7 +83,7 @@ impl Asked {
 }
 
 /// Debts of that time, and every open one whatever its age: an old debt is the worst of all.
-async fn read(app: &App, asked: &Asked, now: Time) -> Result<(Vec<FollowUp>, Time)> {
+async fn read(app: &App, asked: &Asked, now: Time) -> Result<(Vec<Arc<FollowUp>>, Time)> {
     let since = now - TimeDelta::weeks(asked.weeks);
     let filter = FollowUpFilter {
         team: asked.team.clone(),
@@ -231,7 +232,7 @@ fn shown(numbers: &Figures, asked: &Asked) -> Vec<Figure> {
     ]
 }
 
-fn listed(app: &App, shell: &Shell, found: &[FollowUp], asked: &Asked) -> Table {
+fn listed(app: &App, shell: &Shell, found: &[Arc<FollowUp>], asked: &Asked) -> Table {
     let title = match asked.week {
         Some(week) => format!("{}, week of {week}", asked.show.title()),
         None => asked.show.title().to_owned(),
@@ -297,7 +298,7 @@ fn badge(follow_up: &FollowUp) -> Badge {
     Badge::new(look, word)
 }
 
-fn consequences(found: &[FollowUp]) -> Vec<Note> {
+fn consequences(found: &[Arc<FollowUp>]) -> Vec<Note> {
     let teams: BTreeSet<_> = found
         .iter()
         .filter(|follow_up| follow_up.is_breached())

@@ -5,6 +5,7 @@ use crate::domain::deadline::{Deadline, Goal};
 use crate::domain::follow_up::{FollowUp, FollowUpState};
 use chrono::{Datelike, NaiveDate, TimeDelta};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One list that a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +144,7 @@ pub struct Figures {
 
 /// Counts.
 #[must_use]
-pub fn figures(follow_ups: &[FollowUp], since: Time, now: Time) -> Figures {
+pub fn figures(follow_ups: &[Arc<FollowUp>], since: Time, now: Time) -> Figures {
     let count = |show: Show| follow_ups.iter().filter(|follow_up| show.has(follow_up)).count();
     let counts: BTreeMap<_, _> = Show::ALL
         .iter()
@@ -154,7 +155,10 @@ pub fn figures(follow_ups: &[FollowUp], since: Time, now: Time) -> Figures {
         .iter()
         .filter(|follow_up| follow_up.state != FollowUpState::Capturing)
         .count();
-    let mut to_git: Vec<_> = follow_ups.iter().filter_map(time_to_git).collect();
+    let mut to_git: Vec<_> = follow_ups
+        .iter()
+        .filter_map(|follow_up| time_to_git(follow_up))
+        .collect();
     to_git.sort_unstable();
     let mut weeks = BTreeMap::new();
     let mut monday = monday_of(since);
@@ -210,7 +214,7 @@ fn rank(sorted: &[TimeDelta], percent: usize) -> Option<TimeDelta> {
 }
 
 /// Worst first: late before not, then by the next due date; closed ones by their end, newest first.
-pub fn worst_first(follow_ups: &mut [FollowUp]) {
+pub fn worst_first(follow_ups: &mut [Arc<FollowUp>]) {
     follow_ups.sort_by_key(|follow_up| {
         let due = follow_up.next_deadline().map(|deadline| deadline.due);
         (
@@ -275,14 +279,15 @@ pub(super) mod tests {
             open
         };
         let quiet = follow_up("payments", at(1)).no_drift(None, at(2)).unwrap();
-        let all = vec![
+        let all = [
             merged("payments", at(0), 2),
             merged("payments", at(0), 4),
             merged("orders", at(0), 30),
             quiet,
             late_now,
             follow_up("orders", at(200)),
-        ];
+        ]
+        .map(Arc::new);
         let figures = figures(&all, at(-24 * 7), at(201));
         let count = |name: &str| figures.counts[name];
         assert_eq!(
@@ -346,12 +351,13 @@ pub(super) mod tests {
     fn the_worst_debt_comes_first() {
         let mut late = follow_up("a", at(10)).owed(at(10)).unwrap();
         late.deadlines[1] = late.deadlines[1].tick(at(40)).unwrap();
-        let mut list = vec![
+        let mut list = [
             merged("b", at(0), 1),
             follow_up("c", at(5)),
             late.clone(),
             follow_up("d", at(1)),
-        ];
+        ]
+        .map(Arc::new);
         worst_first(&mut list);
         assert_eq!(
             list.iter().map(|f| f.team.as_str()).collect::<Vec<_>>(),

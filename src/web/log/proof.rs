@@ -3,6 +3,7 @@
 use super::reader::LogReader;
 use crate::broker::log::Tiles;
 use crate::ledger::{Hash, ProofPlan};
+use crate::store::Store;
 use crate::web::csrf::Fields;
 use crate::web::{App, Result};
 use axum::Json;
@@ -44,6 +45,17 @@ fn size(fields: &Fields, name: &str, reached: u64) -> std::result::Result<u64, R
     Ok(size)
 }
 
+/// What a proof is asked of: a number of the query, and a size that the log has reached.
+async fn asked(
+    store: &dyn Store,
+    raw: Option<String>,
+    [first, of]: [&str; 2],
+) -> Result<std::result::Result<(u64, u64), Refused>> {
+    let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
+    let head = store.head().await?;
+    Ok(number(&fields, first, None).and_then(|first| Ok((first, size(&fields, of, head.size)?))))
+}
+
 fn base64(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(|hash| BASE64.encode(hash)).collect()
 }
@@ -59,11 +71,9 @@ pub async fn inclusion(
     RawQuery(raw): RawQuery,
 ) -> Result<Response> {
     let store = app.broker.store.as_ref();
-    let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let head = store.head().await?;
-    let (entry, size) = match (number(&fields, "entry", None), size(&fields, "size", head.size)) {
-        (Ok(entry), Ok(size)) => (entry, size),
-        (Err(why), _) | (_, Err(why)) => return Ok(why.into_response()),
+    let (entry, size) = match asked(store, raw, ["entry", "size"]).await? {
+        Ok(asked) => asked,
+        Err(why) => return Ok(why.into_response()),
     };
     let Ok(plan) = ProofPlan::inclusion(entry, size) else {
         let why = format!("`entry` is {entry}, and a tree of {size} entries has only those below {size}");
@@ -91,11 +101,9 @@ pub async fn consistency(
     RawQuery(raw): RawQuery,
 ) -> Result<Response> {
     let store = app.broker.store.as_ref();
-    let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-    let head = store.head().await?;
-    let (from, to) = match (number(&fields, "from", None), size(&fields, "to", head.size)) {
-        (Ok(from), Ok(to)) => (from, to),
-        (Err(why), _) | (_, Err(why)) => return Ok(why.into_response()),
+    let (from, to) = match asked(store, raw, ["from", "to"]).await? {
+        Ok(asked) => asked,
+        Err(why) => return Ok(why.into_response()),
     };
     let Ok(plan) = ProofPlan::consistency(from, to) else {
         let why =
