@@ -38,10 +38,6 @@ const LONGER: &[(&str, &str)] = &[
         "domain/grant.rs",
         "one state machine: the type and all of its transitions are read together",
     ),
-    (
-        "forge/github/client.rs",
-        "one adapter's requests, each with its errors",
-    ),
     ("web/lists/sla.rs", "one page: its figures, its chart, its table"),
     (
         "web/requests.rs",

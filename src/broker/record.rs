@@ -191,28 +191,21 @@ impl Broker {
         }
         let changes = self.audit.changes.load(Ordering::SeqCst);
         let footholds = self.footholds(cluster).await?;
-        let mut grants = self.live_grants(Some(cluster)).await?;
-        let lately = GrantFilter {
+        let approved_since = GrantFilter {
             cluster: Some(cluster.to_owned()),
             since: Some(self.now() - LATE),
             limit: 100_000,
             ..GrantFilter::default()
         };
-        grants.extend(self.store.grants(lately).await?);
-        let earlier: Vec<String> = self
-            .audit
-            .lock()
-            .get(cluster)
-            .map(|seen| seen.earlier.iter().cloned().collect())
-            .unwrap_or_default();
-        for account in earlier {
-            grants.extend(
-                self.store
-                    .grant_by_account(cluster, &account)
-                    .await?
-                    .map(Arc::new),
-            );
+        let mut found = self.live_grants(Some(cluster)).await?;
+        found.extend(self.store.grants(approved_since).await?);
+        let earlier = self.audit.lock().get(cluster).map(|seen| seen.earlier.clone());
+        for account in earlier.iter().flatten() {
+            let grant = self.store.grant_by_account(cluster, account).await?;
+            found.extend(grant.map(Arc::new));
         }
+        // Each once, as it was read last.
+        let grants: HashMap<GrantId, Arc<Grant>> = found.into_iter().map(|grant| (grant.id, grant)).collect();
         let mut own_tokens = HashMap::new();
         // What was asked as the user of a grant comes back within moments, if at all.
         let lately = |grant: &Grant| {
@@ -220,14 +213,14 @@ impl Broker {
                 .ended_at
                 .is_none_or(|at| self.now() - at < TimeDelta::days(1))
         };
-        for grant in grants.iter().filter(|grant| lately(grant)) {
+        for grant in grants.values().filter(|grant| lately(grant)) {
             own_tokens.insert(grant.id, self.own_tokens(grant.id).await?);
         }
         let accounts = Accounts {
             broker: BROKER_USER.to_owned(),
             footholds,
             grants: grants
-                .iter()
+                .values()
                 .map(|grant| {
                     let credentials = grant
                         .reveals
@@ -245,10 +238,7 @@ impl Broker {
                 })
                 .collect(),
         };
-        let known = Arc::new(Known {
-            accounts,
-            grants: grants.into_iter().map(|g| (g.id, g)).collect(),
-        });
+        let known = Arc::new(Known { accounts, grants });
         let mut clusters = self.audit.lock();
         // What changed while this was read may not be in it. Kept, it would take an engineer's first action
         // for the broker's own check.

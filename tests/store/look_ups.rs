@@ -89,7 +89,7 @@ pub async fn requests_are_found_by_team_cluster_and_time<E: Engine>() {
                 team: Some(team),
                 ..all.clone()
             },
-            2,
+            1,
         ),
         (
             RequestFilter {
@@ -103,7 +103,7 @@ pub async fn requests_are_found_by_team_cluster_and_time<E: Engine>() {
                 cluster: Some(cluster),
                 ..all.clone()
             },
-            2,
+            1,
         ),
         (
             RequestFilter {
@@ -117,7 +117,7 @@ pub async fn requests_are_found_by_team_cluster_and_time<E: Engine>() {
                 since: Some(pending.filed_at),
                 ..all.clone()
             },
-            2,
+            1,
         ),
         (
             RequestFilter {
