@@ -325,13 +325,14 @@ test('every outside call with every fault for an hour, and healed: the pages say
   const facts = await assertWhole(own.world, { keys: emergencies.flatMap((one) => one.keys), actors: [...A.actors, ...B.actors, compliance] });
   const ours = facts.forge.pulls.filter((pull) => pull.head.startsWith('breakglass/'));
   assert.deepEqual(ours.map((pull) => pull.head).sort(), [A, B].map((one) => `breakglass/${one.grant}`).sort());
-  // A letter, or a call of a webhook, that may have been taken is sent again, as the same one; no other is.
+  // A letter, or a call of a webhook, that may have been taken is sent again, as the same one; no other is. What is
+  // slow may be slower than the broker waits, on a machine that is slow itself.
   const twice = (list) => Object.entries(list.reduce((counts, key) => ({ ...counts, [key]: (counts[key] ?? 0) + 1 }), {})).filter(([, count]) => count > 1).map(([key]) => key);
   const letters = twice(facts.letters.flatMap((letter) => letter.to.map((to) => `${to} ${letter.headers['message-id']}`)));
-  assert.deepEqual(letters.filter((key) => !/^(lost|cut)@/.test(key)), []);
+  assert.deepEqual(letters.filter((key) => !/^(lost|cut|slow)@/.test(key)), []);
   assert.ok(letters.some((key) => key.startsWith('lost@')), 'an answer was lost after the letter was taken');
   const calls = twice(received.map(({ path, id }) => `${path} ${id}`));
-  assert.deepEqual(calls.filter((key) => !/^\/(lost|cut) /.test(key)), []);
+  assert.deepEqual(calls.filter((key) => !/^\/(lost|cut|slow) /.test(key)), []);
   assert.ok(calls.some((key) => key.startsWith('/lost ')));
   const unique = new Set(cells);
   assert.equal(unique.size, 8 * 6 + 3 + 7, [...unique].join('\n'));

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { post } from './post.mjs';
 
 const kept = 20_000; // events in memory
-const tries = 6; // for one batch of one of several subscribers
+const patience = 600_000; // ms for one batch of one of several subscribers: one that is ended again and again is away most of the time
 const longest = 20_000; // ms the API server is kept waiting; it gives an answer 30 s
 
 /** Is `event` what `what` describes? A function, or an object whose fields the event's equal or, given as {contains: text}, hold. */
@@ -79,7 +79,8 @@ class Subscriber {
 
   /** Sends what a held or shared batch owes, trying again as an API server does. */
   async #untilTaken(events) {
-    for (let n = 0, wait = 500; n < tries && !this.gone; n += 1, wait *= 2) {
+    const end = Date.now() + patience;
+    for (let wait = 500; Date.now() < end && !this.gone; wait = Math.min(wait * 2, 4_000)) {
       const status = await this.#once(events);
       if (status < 300) return status;
       await sleep(wait, undefined, { ref: false });
