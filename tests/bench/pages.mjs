@@ -28,7 +28,7 @@ async function filled(world) {
   }
   const pattern = `${path}.pattern`;
   for (const rest of ['', '-wal', '-shm']) if (existsSync(path + rest)) renameSync(path + rest, pattern + rest);
-  const size = (await run([join(dirname(binary()), 'examples', 'busy'), pattern, world.broker.config, path, String(emergencies), String(entries)])).stdout;
+  const size = (await run([join(dirname(binary()), 'examples', 'busy'), pattern, world.broker.config, path, String(emergencies), String(entries)], { timeoutMs: 3_600_000 })).stdout;
   console.error(`a store of ${size.trim()} entries, ${(statSync(path).size / 1e6).toFixed(0)} MB`);
 }
 
