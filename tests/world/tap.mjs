@@ -15,7 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { post } from './post.mjs';
 
 const kept = 20_000; // events in memory
-const patience = 600_000; // ms for one batch of one of several subscribers: one that is ended again and again is away most of the time
+// ms for one batch that the tap sends again by itself; longer beside other subscribers, where one that a test ends again
+// and again is away most of the time, and no longer once it is alone, so that the next file meets nothing of it.
+const patience = { alone: 30_000, shared: 600_000 };
 const longest = 20_000; // ms the API server is kept waiting; it gives an answer 30 s
 
 /** Is `event` what `what` describes? A function, or an object whose fields the event's equal or, given as {contains: text}, hold. */
@@ -79,8 +81,8 @@ class Subscriber {
 
   /** Sends what a held or shared batch owes, trying again as an API server does. */
   async #untilTaken(events) {
-    const end = Date.now() + patience;
-    for (let wait = 500; Date.now() < end && !this.gone; wait = Math.min(wait * 2, 4_000)) {
+    const begun = Date.now();
+    for (let wait = 500; Date.now() < begun + (this.shared ? patience.shared : patience.alone) && !this.gone; wait = Math.min(wait * 2, 4_000)) {
       const status = await this.#once(events);
       if (status < 300) return status;
       await sleep(wait, undefined, { ref: false });
@@ -218,6 +220,7 @@ export async function startTap({ port = 0, token, tls, file }) {
   });
   await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
 
+  const share = () => subscribers.forEach((one) => { one.shared = subscribers.size > 1; });
   const subscriber = (name) => {
     const found = subscribers.get(name);
     if (!found) throw new Error(`no subscriber ${name}; there are: ${[...subscribers.keys()].join(', ') || 'none'}`);
@@ -228,10 +231,14 @@ export async function startTap({ port = 0, token, tls, file }) {
     port: server.address().port,
     file,
     /** Sends everything from now on also to `url` with `Authorization: Bearer token`; `ca`: path of a CA file. */
-    subscribe: ({ name, url, token: bearer, ca }) => { subscribers.set(name, new Subscriber({ name, url, token: bearer, ca })); },
+    subscribe: ({ name, url, token: bearer, ca }) => {
+      subscribers.set(name, new Subscriber({ name, url, token: bearer, ca }));
+      share();
+    },
     unsubscribe: (name) => {
       if (subscribers.has(name)) subscribers.get(name).gone = true;
       subscribers.delete(name);
+      share();
     },
     /** The next n events, or from now on all that match (a function or a pattern, see `matches`), never arrive. */
     drop: (name, what) => subscriber(name).drop(what),
