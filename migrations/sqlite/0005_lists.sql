@@ -5,8 +5,6 @@ CREATE INDEX follow_ups_owed ON follow_ups (from_at, id) WHERE closed_at IS NULL
 CREATE INDEX follow_ups_by_team ON follow_ups (team, from_at);
 CREATE INDEX follow_ups_unreviewed ON follow_ups (from_at, id) WHERE json_extract(document, '$.reviewed') IS NULL;
 CREATE INDEX requests_by_time ON requests (filed_at, id);
-CREATE INDEX requests_by_team ON requests (team, filed_at);
-CREATE INDEX requests_by_cluster ON requests (cluster, filed_at);
 CREATE INDEX entries_by_team ON entries (team, idx) WHERE team IS NOT NULL;
 CREATE INDEX entries_by_cluster ON entries (cluster, idx) WHERE cluster IS NOT NULL;
 CREATE INDEX entries_by_profile ON entries (profile, idx) WHERE profile IS NOT NULL;

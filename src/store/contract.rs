@@ -102,12 +102,6 @@ pub struct RequestFilter {
     pub state: Option<&'static str>,
     /// Of this person (the person claim).
     pub requester: Option<String>,
-    /// Of this team.
-    pub team: Option<String>,
-    /// On this cluster.
-    pub cluster: Option<String>,
-    /// Filed at this time or later.
-    pub since: Option<Time>,
     /// At most so many, newest first.
     pub limit: u32,
 }

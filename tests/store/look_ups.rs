@@ -75,66 +75,6 @@ pub async fn requests_are_found_by_state_and_person<E: Engine>() {
     );
 }
 
-pub async fn requests_are_found_by_team_cluster_and_time<E: Engine>() {
-    let (_engine, store, _) = opened::<E>().await;
-    let pending = filed(&*store).await;
-    let all = RequestFilter {
-        limit: 10,
-        ..RequestFilter::default()
-    };
-    let (team, cluster) = (pending.ask.team.clone(), pending.ask.cluster.clone());
-    for (filter, found) in [
-        (
-            RequestFilter {
-                team: Some(team),
-                ..all.clone()
-            },
-            1,
-        ),
-        (
-            RequestFilter {
-                team: Some("nobody".into()),
-                ..all.clone()
-            },
-            0,
-        ),
-        (
-            RequestFilter {
-                cluster: Some(cluster),
-                ..all.clone()
-            },
-            1,
-        ),
-        (
-            RequestFilter {
-                cluster: Some("nowhere".into()),
-                ..all.clone()
-            },
-            0,
-        ),
-        (
-            RequestFilter {
-                since: Some(pending.filed_at),
-                ..all.clone()
-            },
-            1,
-        ),
-        (
-            RequestFilter {
-                since: Some(at(1_000_000)),
-                ..all
-            },
-            0,
-        ),
-    ] {
-        assert_eq!(
-            store.requests(filter.clone()).await.unwrap().len(),
-            found,
-            "{filter:?}"
-        );
-    }
-}
-
 pub async fn grants_are_found_by_account_cluster_and_person<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let grant = granted(&*store).await;

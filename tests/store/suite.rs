@@ -108,7 +108,6 @@ macro_rules! contract {
             jobs::a_clock_set_back_keeps_no_job_waiting,
             jobs::a_notice_is_one_job_a_channel_and_one_that_is_given_up_is_seen,
             look_ups::requests_are_found_by_state_and_person,
-            look_ups::requests_are_found_by_team_cluster_and_time,
             look_ups::grants_are_found_by_account_cluster_and_person,
             look_ups::follow_ups_are_found_by_grant_team_and_time,
             look_ups::actions_come_in_the_order_of_the_api_server,

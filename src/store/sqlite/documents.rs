@@ -72,21 +72,21 @@ impl SqliteStore {
             .iter()
             .map(|row| (row.get("id"), row.get("version")))
             .collect();
-        let mut found = known.look_up(&rows);
-        for (row, found) in rows.iter().zip(&mut found) {
-            if found.is_none() {
-                *found = Some(Arc::new(document(&mut reader, what, table, &row.0).await?));
+        // A longer list would drive out what every page asks for, and itself.
+        let is_kept = rows.len() <= KEPT;
+        let mut found = vec![];
+        for (met, (id, version)) in known.look_up(&rows).into_iter().zip(rows) {
+            if let Some(document) = met {
+                found.push(document);
+                continue;
             }
+            let document = Arc::new(document(&mut reader, what, table, &id).await?);
+            if is_kept {
+                known.lock().insert(id, (version, Arc::clone(&document)));
+            }
+            found.push(document);
         }
         reader.commit().await.map_err(database("reading"))?;
-        let found: Vec<Arc<T>> = found.into_iter().flatten().collect();
-        // A longer list would drive out what every page asks for, and itself.
-        if rows.len() <= KEPT {
-            let mut known = known.lock();
-            for ((id, version), document) in rows.into_iter().zip(&found) {
-                known.insert(id, (version, Arc::clone(document)));
-            }
-        }
         Ok(found)
     }
 }

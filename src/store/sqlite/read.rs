@@ -44,9 +44,6 @@ impl SqliteStore {
         let query = Narrowed::of("requests")
             .by("state =", filter.state)
             .by("requester =", filter.requester)
-            .by("team =", filter.team)
-            .by("cluster =", filter.cluster)
-            .by("filed_at >=", filter.since.map(ms))
             .first("filed_at DESC, id DESC", filter.limit);
         self.list(("a request", "requests"), &self.parsed.requests, query)
             .await
