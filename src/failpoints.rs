@@ -124,6 +124,8 @@ pointed!(PointedStore: Store, "store" {
         async fn follow_up(id: FollowUpId) -> Answer<Option<FollowUp>, StoreError>;
         async fn follow_up_of(grant: GrantId) -> Answer<Option<FollowUp>, StoreError>;
         async fn follow_ups(filter: FollowUpFilter) -> Answer<Vec<Arc<FollowUp>>, StoreError>;
+        async fn follow_ups_of(requests: &[RequestId]) -> Answer<Vec<Arc<FollowUp>>, StoreError>;
+        async fn unreviewed() -> Answer<u64, StoreError>;
         async fn actions(grant: GrantId) -> Answer<Vec<(u64, ActionRow)>, StoreError>;
         async fn actions_after(grant: GrantId, entry: Option<u64>) -> Answer<Vec<(u64, ActionRow)>, StoreError>;
         async fn actions_of_credential(cluster: &str, credential_id: &str) -> Answer<Vec<ActionRow>, StoreError>;

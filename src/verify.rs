@@ -271,10 +271,11 @@ pub(crate) mod tests {
     use crate::broker::export::export;
     use crate::clock::{ManualClock, Time};
     use crate::domain::entry_kind::EntryKind;
+    use crate::domain::fixture::action;
     use crate::domain::grant::{Grant, GrantState};
     use crate::domain::person::Person;
     use crate::domain::request::{Approval, ApprovalProof, Approved, Ask, Request};
-    use crate::domain::transition::{About, Transition, Write, record};
+    use crate::domain::transition::{About, ActionRow, Transition, Write, record};
     use crate::identity::flow::approval_nonce;
     use crate::ids::{ApprovalId, GrantId};
     use crate::ledger::{HEADER_LEN, Signer};
@@ -455,8 +456,16 @@ pub(crate) mod tests {
         for batch in 0..3 {
             let event = |n: i32| {
                 let says = format!("scaled payments/web-{batch}-{n}");
-                let facts = json!({"n": n, "action": {"class": "change", "flags": [], "mutates": true}});
-                record(EntryKind::AuditEvent, now(), About::grant(&grant), says, facts)
+                let facts = json!({"n": n, "action": {"class": "change", "flags": [], "mutates": true},
+                    "event": {"verb": "patch", "requestObject": {"spec": {"replicas": n}}}});
+                let mut entry = record(EntryKind::AuditEvent, now(), About::grant(&grant), says, facts);
+                entry.action = Some(Box::new(ActionRow {
+                    grant: Some(id),
+                    mutation: true,
+                    object: format!("Deployment payments/web-{batch}-{n}"),
+                    ..action("change")
+                }));
+                entry
             };
             store
                 .commit(Transition::batch((0..4).map(event).collect()).unwrap())

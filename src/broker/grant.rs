@@ -228,7 +228,7 @@ impl Broker {
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn live_grants(&self, cluster: Option<&str>) -> Result<Vec<Arc<Grant>>> {
+    pub async fn live_grants(&self, cluster: Option<&str>) -> Result<Vec<Arc<Grant>>> {
         let filter = GrantFilter {
             live: true,
             cluster: cluster.map(str::to_owned),

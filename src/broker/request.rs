@@ -8,7 +8,7 @@ use crate::domain::policy::{self, Decision, Facts, Question};
 use crate::domain::request::{Ask, Request};
 use crate::domain::transition::{About, Transition, Write, record};
 use crate::ids::{GrantId, RequestId};
-use crate::store::{FollowUpFilter, GrantFilter, RequestFilter};
+use crate::store::{FollowUpFilter, RequestFilter};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -45,21 +45,26 @@ impl Broker {
         };
         let (mut rules, mut cluster_uid) = (None, None);
         if let Some(cluster) = self.clusters.get(&question.cluster) {
-            match tokio::try_join!(cluster.namespaces(), cluster.uid()) {
+            let profile = self.config.profiles.get(&question.profile);
+            let role = async {
+                match profile {
+                    Some(profile) => Some(cluster.rules(&profile.cluster_role).await),
+                    None => None,
+                }
+            };
+            let (namespaces, uid, role) = tokio::join!(cluster.namespaces(), cluster.uid(), role);
+            match namespaces.and_then(|namespaces| Ok((namespaces, uid?))) {
                 Ok((namespaces, uid)) => {
                     facts.namespaces = Some(namespaces);
                     facts.cluster_trouble = self.audit_trouble(&question.cluster);
                     cluster_uid = Some(uid);
+                    match role {
+                        Some(Ok(found)) => rules = Some(found),
+                        Some(Err(error)) => facts.role_trouble = Some(error.to_string()),
+                        None => {}
+                    }
                 }
                 Err(error) => facts.cluster_trouble = Some(error.to_string()),
-            }
-            if let (Some(profile), true) =
-                (self.config.profiles.get(&question.profile), cluster_uid.is_some())
-            {
-                match cluster.rules(&profile.cluster_role).await {
-                    Ok(found) => rules = Some(found),
-                    Err(error) => facts.role_trouble = Some(error.to_string()),
-                }
             }
         }
         facts.team_is_breached = self.is_breached(&question.team).await?;
@@ -303,13 +308,7 @@ impl Broker {
     }
 
     async fn overlaps(&self, person: &Person, question: &Question) -> Result<Vec<String>> {
-        let filter = GrantFilter {
-            live: true,
-            cluster: Some(question.cluster.clone()),
-            limit: 1_000,
-            ..GrantFilter::default()
-        };
-        let grants = self.store.grants(filter).await?;
+        let grants = self.live_grants(Some(&question.cluster)).await?;
         Ok(grants
             .iter()
             .filter(|grant| grant.requester.surely_same_person(person))

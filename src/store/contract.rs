@@ -89,10 +89,52 @@ pub struct EntryFilter {
     pub team: Option<String>,
     /// Of this profile.
     pub profile: Option<String>,
+    /// Done by a person of this name.
+    pub person: Option<String>,
+    /// Actions on this object, in the words of the record (`Deployment payments/web`), whatever their case.
+    pub object: Option<String>,
+    /// What happened at this time or later: the newest of it first, by when it happened.
+    pub from: Option<Time>,
+    /// What happened at this time or before: as with `from`.
+    pub to: Option<Time>,
+    /// Of emergencies that stand so.
+    pub stands: Option<Stands>,
+    /// Actions of sessions that are notable so.
+    pub notable: Option<Notable>,
     /// Below this index (for the next page).
     pub before: Option<u64>,
     /// At most so many, newest first.
     pub limit: u32,
+}
+
+/// How an emergency stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// Its access is not ended.
+    Running,
+    /// Its follow-up is not closed.
+    Owed,
+    /// It has missed a deadline and still owes.
+    Late,
+    /// Compliance has not looked at it.
+    Unreviewed,
+    /// Compliance has looked at it.
+    Reviewed,
+}
+
+/// What is notable about an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notable {
+    /// It may have changed something.
+    Change,
+    /// It was in a Pod, a Node or a Service: exec, attach, port-forward, proxy, debug.
+    Exec,
+    /// It was about a Secret.
+    Secret,
+    /// It was about rights.
+    Rights,
+    /// It was refused.
+    Denied,
 }
 
 /// Which requests.
@@ -126,8 +168,6 @@ pub struct GrantFilter {
 pub struct FollowUpFilter {
     /// Only those not closed.
     pub open: bool,
-    /// Only those that compliance has not looked at.
-    pub unreviewed: bool,
     /// Of this team.
     pub team: Option<String>,
     /// From this time on.
@@ -188,6 +228,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn follow_up(&self, id: FollowUpId) -> Result<Option<FollowUp>, StoreError>;
     /// The follow-up of a grant.
     async fn follow_up_of(&self, grant: GrantId) -> Result<Option<FollowUp>, StoreError>;
+    /// The follow-ups of these requests, in no order.
+    async fn follow_ups_of(&self, requests: &[RequestId]) -> Result<Vec<Arc<FollowUp>>, StoreError>;
+    /// How many follow-ups compliance has not looked at.
+    async fn unreviewed(&self) -> Result<u64, StoreError>;
     /// Follow-ups, newest first.
     async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<Arc<FollowUp>>, StoreError>;
     /// A grant's actions in the order the API server received them, with their entries' indices.

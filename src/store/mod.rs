@@ -8,7 +8,7 @@ pub mod signing;
 pub mod sqlite;
 
 pub use contract::{
-    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, RequestFilter, Store, StoreError,
-    StoredSegment,
+    Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, Notable, RequestFilter, Stands,
+    Store, StoreError, StoredSegment,
 };
 pub use signing::{Sign, SignError, Signers};

@@ -386,13 +386,7 @@ fn policy(app: &App, request: &Request) -> Vec<Reason> {
 }
 
 async fn overlaps(app: &App, request: &Request) -> Result<Vec<Words>> {
-    let filter = GrantFilter {
-        live: true,
-        cluster: Some(request.ask.cluster.clone()),
-        limit: MANY,
-        ..GrantFilter::default()
-    };
-    let grants = app.broker.store.grants(filter).await?;
+    let grants = app.broker.live_grants(Some(&request.ask.cluster)).await?;
     Ok(grants
         .iter()
         .filter(|grant| grant.request != request.id && grant.requester.same_person(&request.ask.requester))

@@ -9,7 +9,7 @@ use crate::domain::grant::{Grant, GrantState};
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role, is_approver, teams_of};
 use crate::domain::request::Request;
-use crate::store::{GrantFilter, RequestFilter};
+use crate::store::RequestFilter;
 use chrono_tz::Tz;
 use std::sync::Arc;
 
@@ -107,15 +107,7 @@ pub async fn shell(
     place: Option<Place>,
 ) -> Result<Shell> {
     let (config, person) = (app.config(), &signed.person);
-    let live = app
-        .broker
-        .store
-        .grants(GrantFilter {
-            live: true,
-            limit: MANY,
-            ..GrantFilter::default()
-        })
-        .await?;
+    let live = app.broker.live_grants(None).await?;
     let mut shell = bare(app, title, signed.tz);
     shell.place = place;
     for grant in &live {

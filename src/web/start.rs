@@ -12,7 +12,7 @@ use super::{App, page};
 use crate::domain::follow_up::FollowUp;
 use crate::domain::policy::{Role, has_role};
 use crate::domain::request::Request;
-use crate::store::{FollowUpFilter, GrantFilter, RequestFilter};
+use crate::store::{FollowUpFilter, RequestFilter};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -42,13 +42,7 @@ async fn start(app: &App, signed: &Signed) -> Result {
     };
     let mut asked = store.requests(filter).await?;
     asked.retain(|request| request.ask.requester.surely_same_person(person));
-    let grants = store
-        .grants(GrantFilter {
-            live: true,
-            limit: MANY,
-            ..GrantFilter::default()
-        })
-        .await?;
+    let grants = app.broker.live_grants(None).await?;
     let follow_ups = store
         .follow_ups(FollowUpFilter {
             open: true,

@@ -2,7 +2,7 @@
 
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::{About, Transition, record};
-use crate::fixture::{at, grant};
+use crate::fixture::{at, grant, person};
 use crate::suite::{Engine, granted, opened, said, signer};
 use breakglass::ledger::report::Integrity;
 use breakglass::ledger::{Checks, Frontier, Problem, Report, SignedCheckpoint, verify_log};
@@ -269,4 +269,67 @@ pub async fn hashes_of_every_level_are_kept_as_the_log_grows<E: Engine>() {
     assert_eq!(store.nodes(1, 1, 1).await.unwrap(), nodes[1..2]);
     assert_eq!(store.nodes(1, 3, 5).await.unwrap(), [[0; 32]; 0]);
     assert_eq!(store.nodes(2, 0, 1).await.unwrap(), [[0; 32]; 0]);
+}
+
+pub async fn lines_are_found_by_when_they_happened_and_by_whom<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let known = granted(&*store).await;
+    let line = |kind, happened: i64, sentence: &str| {
+        record(kind, at(happened), About::grant(&known), sentence, json!({}))
+    };
+    let records = vec![
+        line(EntryKind::GrantReady, 20, "ready"),
+        line(EntryKind::GrantReady, 20, "again"),
+        line(EntryKind::GrantActive, 21, "active"),
+    ];
+    store.commit(Transition::batch(records).unwrap()).await.unwrap();
+    let found = |filter| async {
+        let lines = store.entries(filter).await.unwrap();
+        lines.into_iter().map(|line| line.sentence).collect::<Vec<_>>()
+    };
+    let late = record(
+        EntryKind::Reviewed,
+        at(5),
+        About::grant(&known).by(&person("second")),
+        "late",
+        json!({}),
+    );
+    store.commit(Transition::new(late)).await.unwrap();
+    let timed = |from, to, before| EntryFilter {
+        from,
+        to,
+        before,
+        limit: 3,
+        ..EntryFilter::default()
+    };
+    // By when it happened, whenever it was entered.
+    assert_eq!(
+        found(timed(Some(at(1)), None, None)).await,
+        ["active", "again", "ready"]
+    );
+    assert_eq!(
+        found(timed(Some(at(1)), None, Some(2))).await,
+        ["late", "approved"]
+    );
+    assert_eq!(found(timed(Some(at(2)), Some(at(5)), None)).await, ["late"]);
+    assert_eq!(found(timed(None, Some(at(1)), None)).await, ["approved", "asked"]);
+    let kinds = vec![EntryKind::GrantReady, EntryKind::Reviewed];
+    assert_eq!(
+        found(EntryFilter {
+            kinds,
+            team: Some("payments".into()),
+            ..timed(Some(at(0)), Some(at(20)), None)
+        })
+        .await,
+        ["again", "ready", "late"]
+    );
+    assert_eq!(
+        found(EntryFilter {
+            person: Some(person("second").name),
+            limit: 5,
+            ..EntryFilter::default()
+        })
+        .await,
+        ["late"]
+    );
 }

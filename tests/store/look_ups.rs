@@ -9,7 +9,7 @@ use crate::fixture::{at, follow_up, person, request};
 use crate::suite::{Engine, filed, granted, opened, said};
 use breakglass::domain::follow_up::FollowUp;
 use breakglass::domain::request::Ask;
-use breakglass::ids::GrantId;
+use breakglass::ids::{GrantId, RequestId};
 use breakglass::store::{FollowUpFilter, GrantFilter, RequestFilter};
 use chrono::TimeDelta;
 use serde_json::json;
@@ -175,14 +175,12 @@ pub async fn follow_ups_are_found_by_grant_team_and_time<E: Engine>() {
         .await
         .unwrap();
     assert!(store.follow_ups(open.clone()).await.unwrap().is_empty());
-    let unreviewed = FollowUpFilter {
-        open: false,
-        unreviewed: true,
-        ..open
-    };
-    let listed = store.follow_ups(unreviewed.clone()).await.unwrap();
+    assert_eq!(store.unreviewed().await.unwrap(), 1);
+    let listed = store.follow_ups_of(&[owed.request]).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert!(listed[0].is_closed(), "a list shows what was written last");
+    assert!(store.follow_ups_of(&[RequestId::new()]).await.unwrap().is_empty());
+    assert!(store.follow_ups_of(&[]).await.unwrap().is_empty());
     let now = store.follow_up(owed.id).await.unwrap().unwrap();
     let write = Write::FollowUp {
         expected: now.state,
@@ -192,15 +190,12 @@ pub async fn follow_ups_are_found_by_grant_team_and_time<E: Engine>() {
         .commit(Transition::new(said("reviewed")).write(write))
         .await
         .unwrap();
-    assert!(store.follow_ups(unreviewed.clone()).await.unwrap().is_empty());
-    let all = FollowUpFilter {
-        unreviewed: false,
-        ..unreviewed
-    };
+    assert_eq!(store.unreviewed().await.unwrap(), 0);
+    let all = FollowUpFilter { open: false, ..open };
     assert!(store.follow_ups(all).await.unwrap()[0].reviewed.is_some());
 }
 
-fn action(grant: Option<GrantId>, received_us: i64, credential: &str) -> Record {
+pub fn action(grant: Option<GrantId>, received_us: i64, credential: &str) -> Record {
     let row = ActionRow {
         grant,
         cluster: "production".to_owned(),

@@ -12,6 +12,7 @@ mod fixture;
 mod jobs;
 mod ledger;
 mod look_ups;
+mod questions;
 mod sqlite;
 mod suite;
 mod writes;

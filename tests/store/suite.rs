@@ -117,9 +117,13 @@ macro_rules! contract {
             look_ups::the_before_of_an_object_is_the_newest_version_below,
             look_ups::what_was_seen_by_a_clock_that_was_set_back_was_seen_earlier,
             look_ups::a_setting_is_kept,
+            questions::notable_actions_are_found_newest_first_and_by_page,
+            questions::actions_on_an_object_are_found_in_the_words_of_the_record,
+            questions::emergencies_are_found_by_how_they_stand,
             ledger::any_sequence_of_commits_is_one_whole_signed_log,
             ledger::commits_side_by_side_make_one_log,
             ledger::lines_are_found_newest_first_and_by_page,
+            ledger::lines_are_found_by_when_they_happened_and_by_whom,
             ledger::hashes_of_every_level_are_kept_as_the_log_grows,
         );
     };

@@ -133,6 +133,11 @@ impl Narrowed {
         self
     }
 
+    /// Only where `condition` holds, if there is one.
+    pub(super) fn also(self, condition: Option<&'static str>) -> Self {
+        self.only(condition.is_some(), condition.unwrap_or_default())
+    }
+
     /// Only where `condition` (which ends in its operator) holds for that value, if there is one.
     pub(super) fn by<'t, V>(mut self, condition: &'static str, value: Option<V>) -> Self
     where
@@ -140,6 +145,24 @@ impl Narrowed {
     {
         if let Some(value) = value {
             self.0.push(" AND ").push(condition).push(" ").push_bind(value);
+        }
+        self
+    }
+
+    /// Only entries that come after entry `index` in a list that is newest first: by when it happened, where that is
+    /// the order.
+    pub(super) fn before(mut self, timed: bool, index: Option<i64>) -> Self {
+        match index {
+            None => {}
+            Some(index) if timed => {
+                self.0
+                    .push(" AND (entries.at, entries.idx) < (SELECT at, idx FROM entries WHERE idx = ")
+                    .push_bind(index)
+                    .push(")");
+            }
+            Some(index) => {
+                self.0.push(" AND entries.idx < ").push_bind(index);
+            }
         }
         self
     }
@@ -153,6 +176,7 @@ impl Narrowed {
             }
             several => {
                 // The `+` keeps the planner from collecting and sorting all rows of each value.
+                let column = column.trim_start_matches('+');
                 self.0.push(" AND +").push(column).push(" IN (");
                 let mut list = self.0.separated(", ");
                 for value in several {

@@ -2,12 +2,12 @@
 
 use super::commit::store_head;
 use super::documents::Narrowed;
-use super::{SqliteStore, corrupt, database, index, time};
+use super::{SqliteStore, corrupt, database, index, ms, time};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
 use crate::ledger::segment::{HEADER_LEN, leaves as segment_leaves};
 use crate::ledger::{Checkpoint, Frontier, SignedCheckpoint, VerifierKey};
-use crate::store::contract::{EntryFilter, EntryLine, Head, StoreError, StoredSegment};
+use crate::store::contract::{EntryFilter, EntryLine, Head, Notable, Stands, StoreError, StoredSegment};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::str::FromStr;
@@ -103,16 +103,36 @@ impl SqliteStore {
     pub(super) async fn read_entries(&self, filter: EntryFilter) -> Result<Vec<EntryLine>, StoreError> {
         let kinds: Vec<_> = filter.kinds.iter().map(|kind| kind.name()).collect();
         let told = !kinds.is_empty() && !filter.kinds.contains(&EntryKind::AuditEvent);
-        let rows = Narrowed::rows("*", "entries")
-            .only(told, "kind <> 'audit-event'")
-            .among("kind", &kinds)
-            .by("request =", filter.request.map(|id| id.to_string()))
-            .by("grant_id =", filter.grant.map(|id| id.to_string()))
-            .by("cluster =", filter.cluster)
-            .by("team =", filter.team)
-            .by("profile =", filter.profile)
-            .by("idx <", filter.before.map(index))
-            .first("idx DESC", filter.limit)
+        let timed = filter.from.is_some() || filter.to.is_some();
+        // What is rarest leads: the actions on one object, then the time, then the notable actions.
+        let from = match (filter.object.is_some(), filter.notable.is_some(), timed) {
+            (false, false, _) => "entries",
+            (false, true, true) => "entries CROSS JOIN actions ON actions.entry = entries.idx",
+            _ => "actions CROSS JOIN entries ON entries.idx = actions.entry",
+        };
+        let order = match from {
+            _ if timed => "entries.at DESC, entries.idx DESC",
+            "entries" => "entries.idx DESC",
+            _ => "actions.entry DESC",
+        };
+        // Of what is common the `+` lets no index lead where the time does.
+        let by = |plain: &'static str, beside: &'static str| if timed { beside } else { plain };
+        let rows = Narrowed::rows("entries.*", from)
+            .only(told, "entries.kind <> 'audit-event'")
+            .among(by("entries.kind", "+entries.kind"), &kinds)
+            .also(filter.notable.map(notable))
+            .also(filter.stands.map(stands))
+            .by(OBJECT, filter.object)
+            .by("entries.request =", filter.request.map(|id| id.to_string()))
+            .by("entries.grant_id =", filter.grant.map(|id| id.to_string()))
+            .by(by("entries.person =", "+entries.person ="), filter.person)
+            .by(by("entries.cluster =", "+entries.cluster ="), filter.cluster)
+            .by(by("entries.team =", "+entries.team ="), filter.team)
+            .by(by("entries.profile =", "+entries.profile ="), filter.profile)
+            .by("entries.at >=", filter.from.map(ms))
+            .by("entries.at <=", filter.to.map(ms))
+            .before(timed, filter.before.map(index))
+            .first(order, filter.limit)
             .build()
             .fetch_all(&self.readers)
             .await
@@ -182,6 +202,49 @@ impl SqliteStore {
             }
         }
         Ok(leaves)
+    }
+}
+
+/// In the very words of the index over objects.
+const OBJECT: &str = "json_extract(actions.document, '$.object') COLLATE NOCASE =";
+
+/// In the very words of the indices over the notable ones.
+fn notable(what: Notable) -> &'static str {
+    match what {
+        Notable::Change => "actions.mutation = 1",
+        Notable::Exec => "actions.class IN ('exec','attach','port-forward','proxy','debug')",
+        Notable::Secret => {
+            "(actions.class = 'secret-read' OR json_extract(actions.document, '$.flags') LIKE '%\"secret\"%')"
+        }
+        Notable::Rights => {
+            "(actions.class = 'rights-change' OR json_extract(actions.document, '$.flags') LIKE '%\"rights\"%')"
+        }
+        Notable::Denied => {
+            "(actions.class = 'denied' OR json_extract(actions.document, '$.flags') LIKE '%\"denied\"%')"
+        }
+    }
+}
+
+/// Those of few are collected, those of many looked up line by line (the `+` lets the index over an expression serve).
+fn stands(how: Stands) -> &'static str {
+    match how {
+        Stands::Running => "entries.request IN (SELECT request FROM grants WHERE state <> 'ended')",
+        Stands::Owed => {
+            "entries.request IN (SELECT json_extract(document, '$.request') FROM follow_ups WHERE closed_at IS NULL)"
+        }
+        Stands::Late => {
+            "entries.request IN (SELECT json_extract(document, '$.request') FROM follow_ups
+               WHERE closed_at IS NULL AND EXISTS (SELECT 1 FROM json_each(document, '$.deadlines')
+                 WHERE json_extract(value, '$.state') = 'breached' AND json_extract(value, '$.met_at') IS NULL))"
+        }
+        Stands::Unreviewed => {
+            "entries.request IN (SELECT json_extract(document, '$.request') FROM follow_ups
+               WHERE json_extract(document, '$.reviewed') IS NULL)"
+        }
+        Stands::Reviewed => {
+            "EXISTS (SELECT 1 FROM follow_ups WHERE json_extract(document, '$.request') = +entries.request
+               AND json_extract(document, '$.reviewed') IS NOT NULL)"
+        }
     }
 }
 

@@ -208,6 +208,12 @@ impl Store for SqliteStore {
     async fn follow_ups(&self, filter: FollowUpFilter) -> Result<Vec<Arc<FollowUp>>, StoreError> {
         self.read_follow_ups(filter).await
     }
+    async fn follow_ups_of(&self, requests: &[RequestId]) -> Result<Vec<Arc<FollowUp>>, StoreError> {
+        self.read_follow_ups_of(requests).await
+    }
+    async fn unreviewed(&self) -> Result<u64, StoreError> {
+        self.count_unreviewed().await
+    }
     async fn actions_after(
         &self,
         grant: GrantId,

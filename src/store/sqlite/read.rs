@@ -1,16 +1,16 @@
 //! Reading back: documents by id and by filter.
 
 use super::documents::Narrowed;
-use super::{SqliteStore, database, ms, parse};
+use super::{SqliteStore, database, json, ms, parse};
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::Grant;
 use crate::domain::request::Request;
 use crate::domain::transition::ActionRow;
-use crate::ids::GrantId;
+use crate::ids::{GrantId, RequestId};
 use crate::store::contract::{FollowUpFilter, GrantFilter, RequestFilter, StoreError};
 use serde::de::DeserializeOwned;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
 use std::sync::Arc;
 
 impl SqliteStore {
@@ -65,12 +65,34 @@ impl SqliteStore {
     ) -> Result<Vec<Arc<FollowUp>>, StoreError> {
         let query = Narrowed::of("follow_ups")
             .only(filter.open, "closed_at IS NULL")
-            .only(filter.unreviewed, "json_extract(document, '$.reviewed') IS NULL")
             .by("team =", filter.team)
             .by("from_at >=", filter.since.map(ms))
             .first("from_at DESC, id DESC", filter.limit);
         self.list(("a follow-up", "follow_ups"), &self.parsed.follow_ups, query)
             .await
+    }
+
+    pub(super) async fn read_follow_ups_of(
+        &self,
+        requests: &[RequestId],
+    ) -> Result<Vec<Arc<FollowUp>>, StoreError> {
+        let mut query = QueryBuilder::new(
+            "SELECT id, version FROM follow_ups
+             WHERE json_extract(document, '$.request') IN (SELECT value FROM json_each(",
+        );
+        query.push_bind(json(&requests)?).push("))");
+        self.list(("a follow-up", "follow_ups"), &self.parsed.follow_ups, query)
+            .await
+    }
+
+    pub(super) async fn count_unreviewed(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT count(*) AS count FROM follow_ups WHERE json_extract(document, '$.reviewed') IS NULL",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(database("counting"))?;
+        Ok(row.get::<i64, _>("count").unsigned_abs())
     }
 
     pub(super) async fn read_actions(

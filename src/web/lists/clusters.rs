@@ -1,7 +1,6 @@
 //! Clusters: can we still see?
 
 use crate::config::Cluster;
-use crate::store::GrantFilter;
 use crate::web::pages::clusters::{ClusterView, ClustersPage};
 use crate::web::pages::{Badge, Facts, Href, Look, Note, Place, Shell, Words, count, lasting};
 use crate::web::{App, Result, Signed, page as answer, shell};
@@ -49,15 +48,7 @@ async fn view(
     };
     let arrived = broker.audit_arrived_at(name);
     let silent = arrived.is_none_or(|at| shell.now - at > config.canary.alarm_after.delta());
-    let live = broker
-        .store
-        .grants(GrantFilter {
-            live: true,
-            cluster: Some(name.to_owned()),
-            limit: shell::MANY,
-            ..GrantFilter::default()
-        })
-        .await?;
+    let live = broker.live_grants(Some(name)).await?;
     let mut notes = vec![];
     if let Some(why) = &reachable {
         let words = format!(

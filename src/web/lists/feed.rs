@@ -11,7 +11,7 @@ use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
 use crate::domain::transition::About;
 use crate::ids::{FindingId, FollowUpId, NoticeId, RequestId};
-use crate::store::{EntryLine, GrantFilter};
+use crate::store::EntryLine;
 use crate::web::csrf::{Fields, Posted};
 use crate::web::pages::feed::{FeedEntry, FeedPage};
 use crate::web::pages::{Badge, Filter, Href, Look, Place, Shell, Words};
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Lines on a page.
-const PAGE: usize = 50;
+const PAGE: u32 = 50;
 
 /// `GET /feed`.
 ///
@@ -33,8 +33,9 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
     let query = FeedQuery::read(&Fields::parse(raw.unwrap_or_default().as_bytes()));
     let broker = &app.broker;
     let shell = shell::shell(&app, &signed, "Compliance feed", Some(Place::Feed)).await?;
-    let (mut left, unreviewed) = follow_ups(broker).await?;
     let found = query.find(broker, PAGE).await?;
+    let mut left = follow_ups(broker, &found.lines).await?;
+    let unreviewed = usize::try_from(broker.store.unreviewed().await?).unwrap_or(usize::MAX);
     let is_compliance = has_role(app.config(), &signed.person, Role::Compliance);
     let reviewer = is_compliance.then_some(&signed.person);
     let shown = found
@@ -47,15 +48,9 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         .iter()
         .map(|line| entry(&shell, line, &mut left, reviewer))
         .collect();
-    let live = GrantFilter {
-        live: true,
-        limit: shell::MANY,
-        ..GrantFilter::default()
-    };
     let view = FeedPage {
         running: broker
-            .store
-            .grants(live)
+            .live_grants(None)
             .await?
             .iter()
             .filter(|grant| grant.was_revealed())

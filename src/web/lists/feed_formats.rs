@@ -15,9 +15,9 @@ use http::header;
 use serde_json::{Value, json};
 
 /// Entries of a document that is fetched again and again.
-const FEED: usize = 100;
+const FEED: u32 = 100;
 /// Rows of a table that is fetched once.
-const TABLE: usize = 10_000;
+const TABLE: u32 = 10_000;
 
 /// A feed with where it came from.
 struct Reading {
@@ -29,7 +29,7 @@ struct Reading {
     checkpoint: String,
 }
 
-async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str, limit: usize) -> Result<Reading> {
+async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str, limit: u32) -> Result<Reading> {
     must_open(app, signed, Place::Feed)?;
     let query = FeedQuery::read(&Fields::parse(raw.unwrap_or_default().as_bytes()));
     let asked = format!("the feed as {form} {}", query.text());
@@ -190,43 +190,48 @@ fn item(told: &Told, base: &str) -> Value {
 /// Not a reader of the feed, or the store's.
 pub async fn csv(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery) -> Result<Response> {
     let reading = read(&app, &signed, raw, "CSV", TABLE).await?;
-    let rows = reading.told.iter().map(|told| {
-        let (line, about) = (&told.line, &told.line.about);
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        vec![
-            line.index.to_string(),
-            line.kind.name().to_owned(),
-            line.at.to_rfc3339(),
-            line.entered.to_rfc3339(),
-            line.sentence.clone(),
-            text(&about.person),
-            text(&about.team),
-            text(&about.cluster),
-            text(&about.profile),
-            about.request.map(|id| id.to_string()).unwrap_or_default(),
-            about.grant.map(|id| id.to_string()).unwrap_or_default(),
-            about.follow_up.map(|id| id.to_string()).unwrap_or_default(),
-            line.kind.controls().join("; "),
-            told.facts.to_string(),
-        ]
-    });
-    let head = [
-        "entry",
-        "kind",
-        "happened",
-        "entered",
-        "what",
-        "person",
-        "team",
-        "cluster",
-        "profile",
-        "request",
-        "grant",
-        "follow_up",
-        "controls",
-        "facts",
-    ];
-    table("feed.csv", &head, rows)
+    table("feed.csv", &COLUMNS, reading.told.iter().map(cells))
+}
+
+/// The columns of lines of the ledger as a table.
+pub const COLUMNS: [&str; 14] = [
+    "entry",
+    "kind",
+    "happened",
+    "entered",
+    "what",
+    "person",
+    "team",
+    "cluster",
+    "profile",
+    "request",
+    "grant",
+    "follow_up",
+    "controls",
+    "facts",
+];
+
+/// A line under [`COLUMNS`].
+#[must_use]
+pub fn cells(told: &Told) -> Vec<String> {
+    let (line, about) = (&told.line, &told.line.about);
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![
+        line.index.to_string(),
+        line.kind.name().to_owned(),
+        line.at.to_rfc3339(),
+        line.entered.to_rfc3339(),
+        line.sentence.clone(),
+        text(&about.person),
+        text(&about.team),
+        text(&about.cluster),
+        text(&about.profile),
+        about.request.map(|id| id.to_string()).unwrap_or_default(),
+        about.grant.map(|id| id.to_string()).unwrap_or_default(),
+        about.follow_up.map(|id| id.to_string()).unwrap_or_default(),
+        line.kind.controls().join("; "),
+        told.facts.to_string(),
+    ]
 }
 
 /// A CSV document (RFC 4180) whose cells no spreadsheet runs.

@@ -6,15 +6,12 @@ use crate::broker::export::{Reader, for_eyes};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::FollowUp;
 use crate::ids::RequestId;
-use crate::store::{EntryFilter, EntryLine, FollowUpFilter, GrantFilter, StoreError};
+use crate::store::{EntryFilter, EntryLine, Notable, Stands, StoreError};
 use crate::web::csrf::Fields;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many lines are looked at for one page; the pager goes on from there.
-const LOOKED_AT: usize = 20_000;
-const CHUNK: u32 = 500;
 /// The most emergencies one list looks at.
 pub const MANY: u32 = 10_000;
 
@@ -152,137 +149,63 @@ impl FeedQuery {
     ///
     /// # Errors
     /// The store's.
-    pub async fn find(&self, broker: &Broker, limit: usize) -> Result<Found, StoreError> {
-        let store = broker.store.as_ref();
-        let requests = match self.state {
-            Some(state) => Some(requests_in(broker, state).await?),
-            None => None,
+    pub async fn find(&self, broker: &Broker, limit: u32) -> Result<Found, StoreError> {
+        let filter = EntryFilter {
+            kinds: self.kinds(),
+            team: self.team.clone(),
+            cluster: self.cluster.clone(),
+            profile: self.profile.clone(),
+            stands: self.stands(),
+            notable: self.notable(),
+            before: self.before,
+            limit,
+            ..EntryFilter::default()
         };
-        let is_of_actions = self.kinds() == [EntryKind::AuditEvent];
-        let mut reader = Reader::new(store);
-        let mut found = Found {
-            lines: vec![],
-            next: self.before,
-        };
-        let mut looked_at = 0;
-        while looked_at < LOOKED_AT {
-            let filter = EntryFilter {
-                kinds: self.kinds(),
-                team: self.team.clone(),
-                cluster: self.cluster.clone(),
-                profile: self.profile.clone(),
-                before: found.next,
-                limit: CHUNK,
-                ..EntryFilter::default()
-            };
-            let lines = store.entries(filter).await?;
-            let is_last = lines.len() < CHUNK as usize;
-            for line in lines {
-                found.next = Some(line.index);
-                looked_at += 1;
-                let of_state = requests
-                    .as_ref()
-                    .is_none_or(|requests| line.about.request.is_some_and(|id| requests.contains(&id)));
-                if !of_state || (is_of_actions && !self.flagged(reader.payload(line.index).await?.as_ref())) {
-                    continue;
-                }
-                found.lines.push(line);
-                if found.lines.len() == limit {
-                    return Ok(found);
-                }
-            }
-            if is_last {
-                found.next = None;
-                break;
-            }
-        }
-        Ok(found)
+        let lines = broker.store.entries(filter).await?;
+        let next = (lines.len() >= limit as usize)
+            .then(|| lines.last().map(|line| line.index))
+            .flatten();
+        Ok(Found { lines, next })
     }
 
-    /// Whether the action in `payload` has the flag that is asked for.
-    fn flagged(&self, payload: Option<&Value>) -> bool {
-        let Some(action) = payload.and_then(|payload| payload.pointer("/facts/action")) else {
-            return false;
-        };
-        let class = action["class"].as_str().unwrap_or_default();
-        let has = |flag: &str| {
-            action["flags"]
-                .as_array()
-                .is_some_and(|flags| flags.iter().any(|own| own == flag))
-        };
-        match self.flag {
-            Some("change") => action["mutates"] == true,
-            Some("exec") => matches!(class, "exec" | "attach" | "port-forward" | "proxy" | "debug"),
-            Some("secret") => class == "secret-read" || has("secret"),
-            Some("rights") => class == "rights-change" || has("rights"),
-            Some("denied") => class == "denied" || has("denied"),
-            _ => false,
+    fn stands(&self) -> Option<Stands> {
+        match self.state? {
+            "running" => Some(Stands::Running),
+            "owed" => Some(Stands::Owed),
+            "late" => Some(Stands::Late),
+            "unreviewed" => Some(Stands::Unreviewed),
+            "reviewed" => Some(Stands::Reviewed),
+            _ => None,
+        }
+    }
+
+    fn notable(&self) -> Option<Notable> {
+        match self.flag? {
+            "change" => Some(Notable::Change),
+            "exec" => Some(Notable::Exec),
+            "secret" => Some(Notable::Secret),
+            "rights" => Some(Notable::Rights),
+            "denied" => Some(Notable::Denied),
+            _ => None,
         }
     }
 }
 
-/// The requests of the emergencies in a state.
-async fn requests_in(broker: &Broker, state: &str) -> Result<BTreeSet<RequestId>, StoreError> {
-    if state == "running" {
-        let filter = GrantFilter {
-            live: true,
-            limit: MANY,
-            ..GrantFilter::default()
-        };
-        return Ok(broker
-            .store
-            .grants(filter)
-            .await?
-            .iter()
-            .map(|grant| grant.request)
-            .collect());
-    }
-    let is_in = |follow_up: &FollowUp| match state {
-        "owed" => !follow_up.is_closed(),
-        "late" => follow_up.is_breached(),
-        "unreviewed" => follow_up.reviewed.is_none(),
-        "reviewed" => follow_up.reviewed.is_some(),
-        _ => false,
-    };
-    let filter = FollowUpFilter {
-        open: matches!(state, "owed" | "late"),
-        unreviewed: state == "unreviewed",
-        limit: MANY,
-        ..FollowUpFilter::default()
-    };
-    let follow_ups = broker.store.follow_ups(filter).await?;
-    Ok(follow_ups
-        .iter()
-        .filter(|follow_up| is_in(follow_up))
-        .map(|follow_up| follow_up.request)
-        .collect())
-}
-
-/// The newest follow-ups by their request, and how many of all wait for compliance to look at them: those are among
-/// them whatever their age.
+/// The follow-ups that these lines are of, by their requests.
 ///
 /// # Errors
 /// The store's.
-pub async fn follow_ups(broker: &Broker) -> Result<(BTreeMap<RequestId, Arc<FollowUp>>, usize), StoreError> {
-    let newest = FollowUpFilter {
-        limit: MANY,
-        ..FollowUpFilter::default()
-    };
-    let unreviewed = FollowUpFilter {
-        unreviewed: true,
-        ..newest.clone()
-    };
-    let waiting = broker.store.follow_ups(unreviewed).await?;
-    let count = waiting.len();
-    let found = broker.store.follow_ups(newest).await?;
-    Ok((
-        waiting
-            .into_iter()
-            .chain(found)
-            .map(|follow_up| (follow_up.request, follow_up))
-            .collect(),
-        count,
-    ))
+pub async fn follow_ups(
+    broker: &Broker,
+    lines: &[EntryLine],
+) -> Result<BTreeMap<RequestId, Arc<FollowUp>>, StoreError> {
+    let requests: BTreeSet<RequestId> = lines.iter().filter_map(|line| line.about.request).collect();
+    let requests: Vec<RequestId> = requests.into_iter().collect();
+    let found = broker.store.follow_ups_of(&requests).await?;
+    Ok(found
+        .into_iter()
+        .map(|follow_up| (follow_up.request, follow_up))
+        .collect())
 }
 
 /// The lines with everything the ledger holds of them, for people's eyes.
@@ -303,7 +226,6 @@ pub async fn tell(broker: &Broker, lines: Vec<EntryLine>) -> Result<Vec<Told>, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_filter_survives_being_written_and_read() {
@@ -316,22 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_is_of_what_was_done_not_of_how_it_is_called() {
-        let payload = |class: &str, mutates: bool| {
-            Some(json!({"facts": {"action": {"class": class, "flags": ["denied"], "mutates": mutates}}}))
-        };
-        let flagged = |flag: &'static str, payload: &Option<Value>| {
-            FeedQuery {
+    fn every_state_and_every_flag_that_is_offered_narrows_something() {
+        for (state, _) in STATES {
+            let query = FeedQuery {
+                state: Some(state),
+                ..FeedQuery::default()
+            };
+            assert!(query.stands().is_some(), "{state}");
+        }
+        for (flag, _) in FLAGS {
+            let query = FeedQuery {
                 flag: Some(flag),
                 ..FeedQuery::default()
-            }
-            .flagged(payload.as_ref())
-        };
-        assert!(flagged("exec", &payload("attach", false)));
-        assert!(!flagged("exec", &payload("read", false)));
-        assert!(flagged("change", &payload("delete", true)) && !flagged("change", &payload("delete", false)));
-        assert!(flagged("denied", &payload("change", false)));
-        assert!(!flagged("denied", &None), "an erased payload has no flag");
+            };
+            let of_actions = query.kinds() == [EntryKind::AuditEvent];
+            assert_eq!(query.notable().is_some(), of_actions, "{flag}");
+        }
     }
 
     #[test]

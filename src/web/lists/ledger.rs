@@ -1,58 +1,23 @@
 //! Ledger: is the record whole? What the broker itself found, and how to find out without it.
 
-use super::chooser::{self, filter, names, set};
-use super::feed::target;
-use super::must_open;
+use super::chooser::{self, filter, names, query};
+use super::ledger_query::Asked;
+use super::{must_open, timeline};
 use crate::broker::verify::Checked;
 use crate::broker::witness::Cosigned;
 use crate::config::Config;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
-use crate::ids::GrantId;
 use crate::ledger::{SignedCheckpoint, VerifierKey};
-use crate::store::{EntryFilter, EntryLine, Head};
-use crate::web::csrf::Fields;
+use crate::store::Head;
 use crate::web::pages::ledger::LedgerPage;
-use crate::web::pages::{Badge, Facts, Href, Look, Place, Shell, Table, Text, Words, count};
+use crate::web::pages::{Badge, Facts, Href, Look, Place, Shell, Text, Words, count};
 use crate::web::{App, Error, Result, Signed, page as answer, shell};
 use axum::extract::{RawQuery, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 const PAGE: u32 = 50;
-
-/// The filter of the list.
-#[derive(Debug, Default)]
-struct Asked {
-    kind: Option<EntryKind>,
-    team: Option<String>,
-    cluster: Option<String>,
-    grant: Option<GrantId>,
-    before: Option<u64>,
-}
-
-impl Asked {
-    fn read(raw: Option<String>) -> Self {
-        let fields = Fields::parse(raw.unwrap_or_default().as_bytes());
-        Self {
-            kind: EntryKind::from_name(fields.get("kind")),
-            team: set(fields.get("team")),
-            cluster: set(fields.get("cluster")),
-            grant: fields.get("grant").parse().ok(),
-            before: fields.get("before").parse().ok(),
-        }
-    }
-
-    fn pairs(&self) -> Vec<(&'static str, Option<String>)> {
-        vec![
-            ("kind", self.kind.map(|kind| kind.name().to_owned())),
-            ("team", self.team.clone()),
-            ("cluster", self.cluster.clone()),
-            ("grant", self.grant.map(|grant| grant.to_string())),
-            ("before", self.before.map(|before| before.to_string())),
-        ]
-    }
-}
 
 /// `GET /ledger`.
 ///
@@ -60,36 +25,27 @@ impl Asked {
 /// Not a reader of the ledger, or the store's.
 pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery) -> Result<Response> {
     must_open(&app, &signed, Place::Ledger)?;
-    let asked = Asked::read(raw);
+    let asked = Asked::read(raw, signed.tz)?;
+    if asked.is_local {
+        return Ok(Redirect::to(&format!("/ledger{}", query(asked.pairs()))).into_response());
+    }
     let broker = &app.broker;
-    let listed = chooser::query(asked.pairs().into_iter().filter(|(name, _)| *name != "before"));
     broker
         .note_read(
             &signed.person,
-            format!("its list {listed}").trim_end(),
+            format!("its list {}", asked.text()).trim_end(),
             About::default(),
         )
         .await?;
     let shell = shell::shell(&app, &signed, "Ledger", Some(Place::Ledger)).await?;
     let head = broker.store.head().await?;
     let checked = broker.ledger_checked().await?;
-    let filter_of = EntryFilter {
-        kinds: asked.kind.into_iter().collect(),
-        team: asked.team.clone(),
-        cluster: asked.cluster.clone(),
-        grant: asked.grant,
-        before: asked.before,
-        limit: PAGE,
-        ..EntryFilter::default()
-    };
-    let lines = broker.store.entries(filter_of).await?;
-    let shown = lines
+    let found = asked.find(broker, PAGE).await?;
+    let shown = found
+        .lines
         .first()
-        .zip(lines.last())
+        .zip(found.lines.last())
         .map(|(first, last)| (first.index, last.index));
-    let next = (lines.len() == PAGE as usize)
-        .then(|| lines.last().map(|line| line.index))
-        .flatten();
     let keys = broker
         .verifier_keys()
         .map_err(|error| Error::Internal(error.to_string()))?;
@@ -122,8 +78,11 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
                 names(config.clusters.keys()),
             ),
         ],
-        entries: table(&shell, &lines),
-        pager: chooser::pager("/ledger", &asked.pairs(), shown, next),
+        typed: timeline::typed(&asked, signed.tz),
+        notes: timeline::notes(&asked),
+        exports: timeline::exports(&asked),
+        entries: timeline::table(broker, &shell, &found.lines, asked.object.is_some()).await?,
+        pager: chooser::pager("/ledger", &asked.pairs(), shown, found.next),
         shell,
     };
     answer(&view)
@@ -281,34 +240,4 @@ fn commands(keys: &[VerifierKey], base: &str) -> Vec<Text> {
             "curl -H \"Authorization: Bearer $BREAKGLASS_LOG_TOKEN\" {base}/log/checkpoint > checkpoint.txt   # keep it elsewhere"
         )),
     ]
-}
-
-fn table(shell: &Shell, lines: &[EntryLine]) -> Table {
-    let mut table = Table::new(
-        "Entries",
-        &["#Entry", "When", "Kind", "What"],
-        "Nothing matches this filter.",
-    );
-    for line in lines {
-        let number = Words::default().link(
-            Href::path(format!("/ledger/entries/{}", line.index)),
-            line.index.to_string(),
-        );
-        let what = match target(&line.about) {
-            Some((href, name)) => Words::say(&line.sentence).and(" · ").link(Href::path(href), name),
-            None => Words::say(&line.sentence),
-        };
-        let badge = super::feed::badge(line.kind);
-        let look = (badge.look == Look::Late).then_some(Look::Late);
-        table = table.row(
-            look,
-            vec![
-                number,
-                Words::default().at(shell.when(line.at).clock()),
-                Words::default().badge(badge),
-                what,
-            ],
-        );
-    }
-    table
 }

@@ -10,11 +10,14 @@ mod feed_query;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod ledger;
+mod ledger_formats;
+mod ledger_query;
 pub mod policy;
 pub mod sla;
 mod sla_figures;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use super::pages::Place;
 use super::{App, Error, Result, Signed, shell};
@@ -35,6 +38,8 @@ pub fn routes() -> Router<App> {
         .route("/sla", get(sla::page))
         .route("/sla.csv", get(sla::csv))
         .route("/ledger", get(ledger::page))
+        .route("/ledger.ndjson", get(ledger_formats::ndjson))
+        .route("/ledger.csv", get(ledger_formats::csv))
         .route("/ledger/entries/{index}", get(entry::page))
         .route("/ledger/export/{file}", get(entry::export))
         .route("/clusters", get(clusters::page))

@@ -2,12 +2,14 @@
 
 use super::fixture::Stage;
 use crate::broker::verify::judge_bundle;
+use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
 use crate::ids::GrantId;
 use crate::ledger::{Bundle, Integrity};
 use crate::store::EntryFilter;
 use crate::verify::tests::{fill, honest, now};
+use chrono::TimeDelta;
 use http::{StatusCode, header};
 use serde_json::Value;
 
@@ -366,4 +368,71 @@ async fn a_cluster_that_nobody_sees_is_said_so_and_the_policy_answers() {
         )
         .await;
     assert!(nobody.text.contains("Nobody of that name") && !nobody.text.contains("<b>nobody"));
+}
+
+#[tokio::test]
+async fn what_happened_to_a_field_is_answered_with_why_and_who_reviewed_it() {
+    let (stage, _) = filled().await;
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    let ask = async |query: &str| {
+        let answer = stage.get(&format!("/ledger?{query}"), Some(&auditor)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text);
+        answer.text
+    };
+    let of_object = "object=deployment+payments%2Fweb-1-2";
+    let shown = ask(of_object).await;
+    assert_eq!(shown.matches("scaled payments/web-").count(), 1, "{shown}");
+    assert!(shown.contains("scaled payments/web-1-2") && shown.contains("nobody has reviewed it"));
+    let field = ask(&format!("{of_object}&field=spec.replicas")).await;
+    assert!(field.contains("scaled payments/web-1-2"));
+    let other = ask(&format!("{of_object}&field=spec.template")).await;
+    assert!(!other.contains("scaled") && other.contains("Nothing in the record answers this."));
+    assert!(ask("field=spec.replicas").await.contains("name that too"));
+
+    let (from, to) = (now() - TimeDelta::minutes(1), now() + TimeDelta::minutes(1));
+    let utc = |time: Time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let then = ask(&format!("kind=audit-event&from={}&to={}", utc(from), utc(to))).await;
+    assert_eq!(then.matches("scaled payments/web-").count(), 12);
+    let before = ask(&format!("to={}", utc(from))).await;
+    assert!(!before.contains("scaled"));
+    // A time by the reader's clock is asked again in UTC, so that the address can be passed on.
+    let local = stage.get("/ledger?from=2026-11-19T14:32", Some(&auditor)).await;
+    assert_eq!(local.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        local.headers[header::LOCATION],
+        "/ledger?from=2026-11-19T14%3A32%3A00Z"
+    );
+    let wrong = stage.get("/ledger?from=noon", Some(&auditor)).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_answer_of_the_ledger_is_the_same_for_machines_and_is_entered_as_read() {
+    let (stage, _) = filled().await;
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    let engineer = stage.signed_in("second", &["payments-engineers"]).await;
+    for path in ["/ledger.ndjson", "/ledger.csv"] {
+        let refused = stage.get(path, Some(&engineer)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(reads(&stage).await, 0);
+    let lines = stage.get("/ledger.ndjson?kind=audit-event", Some(&auditor)).await;
+    assert_eq!(
+        lines.headers[header::CONTENT_TYPE],
+        "application/x-ndjson; charset=utf-8"
+    );
+    let read: Vec<Value> = lines
+        .text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(read.len(), 12);
+    assert_eq!(read[0]["facts"]["event"]["verb"], "patch");
+    assert_eq!(read[0]["about"]["team"], "payments");
+    let table = stage.get("/ledger.csv?kind=audit-event", Some(&auditor)).await;
+    assert_eq!(
+        csv::Reader::from_reader(table.text.as_bytes()).records().count(),
+        12
+    );
+    assert_eq!(reads(&stage).await, 2);
 }

@@ -25,10 +25,31 @@ pub struct LedgerPage {
     pub gaps: Vec<Words>,
     /// The filters of the list, as they are set.
     pub filters: Vec<Filter>,
+    /// The fields that are typed.
+    pub typed: Vec<Typed>,
+    /// What to know of the answer.
+    pub notes: Vec<Words>,
+    /// Where the same answer is for machines.
+    pub exports: Words,
     /// Entries: number, time, kind, in words.
     pub entries: Table,
     /// The way through the list.
     pub pager: Pager,
+}
+
+/// A field of the list's question that is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// The name of the query parameter.
+    pub name: &'static str,
+    /// What is shown beside it.
+    pub label: &'static str,
+    /// The type of the input.
+    pub kind: &'static str,
+    /// What was typed.
+    pub value: Text,
+    /// An example.
+    pub hint: &'static str,
 }
 
 /// `GET /ledger/entries/{index}`.

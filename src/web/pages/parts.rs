@@ -148,6 +148,13 @@ impl Words {
         self.with(Piece::Plain(text.into().sentence()))
     }
 
+    /// Goes on with these.
+    #[must_use]
+    pub fn followed_by(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
     /// What the sentence is about.
     #[must_use]
     pub fn strong(self, text: impl Into<Text>) -> Self {

@@ -1,6 +1,7 @@
 //! Sample pages: feed, SLA, ledger, clusters, policy.
 
 use super::*;
+use crate::web::pages::ledger::Typed;
 
 impl Sample {
     // --- feed, sla, ledger, clusters, policy ---
@@ -236,6 +237,11 @@ impl Sample {
             verify: vec![self.t("breakglass verify --key log.pub --database breakglass.db"), self.t("breakglass verify --key log.pub export.bgx")],
             gaps: if gap { vec![self.say("stage, 02:14:07 to 02:16:01: 12 events lost")] } else { vec![] },
             filters: self.filters(),
+            typed: ["person", "object"]
+                .map(|name| Typed { name, label: "Object", kind: "text", value: self.t("Deployment payments/web"), hint: "Deployment payments/web" })
+                .into(),
+            notes: vec![self.say("Newest first, by when it happened.")],
+            exports: self.say("The same as NDJSON or CSV."),
             entries,
             pager: self.pager(!gap),
         }
