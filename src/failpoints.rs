@@ -131,6 +131,7 @@ pointed!(PointedStore: Store, "store" {
         async fn actions_of_credential(cluster: &str, credential_id: &str) -> Answer<Vec<ActionRow>, StoreError>;
         async fn open_findings() -> Answer<Vec<Finding>, StoreError>;
         async fn finding(key: &str) -> Answer<Option<Finding>, StoreError>;
+        async fn entered(keys: &[String]) -> Answer<BTreeSet<String>, StoreError>;
         async fn footholds(cluster: &str) -> Answer<Vec<ActionRow>, StoreError>;
         async fn notice(id: NoticeId) -> Answer<Option<Notice>, StoreError>;
         async fn undeliverable() -> Answer<Vec<Delivery>, StoreError>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Event, User};
 use super::foothold::{Foothold, Footholds};
-use crate::config::{GRANTS_GROUP, GRANTS_NAMESPACE};
+use crate::config::{Automation, GRANTS_GROUP, GRANTS_NAMESPACE};
 use crate::ids::GrantId;
 
 pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -30,6 +30,8 @@ pub trait Lookup {
     fn broker(&self) -> &str;
     /// What sessions got hold of.
     fn footholds(&self) -> &Footholds;
+    /// Who the configuration says is no person.
+    fn automation(&self) -> &Automation;
 }
 
 /// One account of [`Accounts`].
@@ -53,6 +55,8 @@ pub struct Accounts {
     pub grants: HashMap<String, KnownGrant>,
     /// What their sessions got hold of.
     pub footholds: Arc<Footholds>,
+    /// Who is no person there.
+    pub automation: Automation,
 }
 
 impl Lookup for Accounts {
@@ -71,6 +75,10 @@ impl Lookup for Accounts {
 
     fn footholds(&self) -> &Footholds {
         &self.footholds
+    }
+
+    fn automation(&self) -> &Automation {
+        &self.automation
     }
 }
 

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{
     alarm::is_account_token,
     attribute::{self, Attribution, Lookup},
+    bypass,
     classify::{self, Class, Classified, Flag},
     event::{self, Event},
     foothold::Foothold,
@@ -80,7 +81,9 @@ pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, i
             intake.count(class.class);
         }
         Attribution::Other => {
+            let told = intake.alarms.len();
             view.stranger(intake);
+            view.bypass(lookup, told, intake);
             intake.count(class.class);
         }
     }
@@ -119,15 +122,8 @@ impl View<'_> {
     /// process goes on reading and renewing its leases for as long as it lives.
     fn borrowed(&self, grant: GrantId, by: Foothold, intake: &mut Intake) {
         let event = self.event;
-        let of = event.object_ref.as_ref();
-        let idle = of.is_some_and(|of| {
-            matches!(
-                (&*of.api_group, &*of.resource),
-                ("coordination.k8s.io", "leases") | ("" | "events.k8s.io", "events")
-            )
-        });
         let looked = matches!(self.class.class, Class::Read | Class::Logs | Class::Other);
-        let acted = !looked && !idle;
+        let acted = !looked && !bypass::is_idle(event);
         let kind = AlarmKind::Borrowed {
             grant,
             account: event.user.username.to_string(),

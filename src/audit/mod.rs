@@ -11,6 +11,7 @@
 
 mod alarm;
 mod attribute;
+mod bypass;
 mod classify;
 mod event;
 mod field;
@@ -18,6 +19,7 @@ mod foothold;
 mod intake;
 mod key;
 mod object;
+mod person;
 mod record;
 mod redact;
 mod scrub;
@@ -33,7 +35,7 @@ pub use intake::{digest_batch, digest_event};
 pub use key::EventKey;
 pub use object::Object;
 pub use record::{
-    Action, Alarm, AlarmKind, Counts, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined,
+    Action, Alarm, AlarmKind, Bypass, Counts, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined,
 };
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;

@@ -201,6 +201,39 @@ pub struct Alarm {
     pub event: Vec<u8>,
 }
 
+/// What a person changed without a grant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bypass {
+    /// The user, as it is shown.
+    pub user: String,
+    /// What tells this user from every other, whatever is shown of its name: lower-case hex.
+    pub user_digest: String,
+    /// Who acted for that user, where the API server knew another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
+    /// The key of the request, the same for all its stages.
+    pub key: EventKey,
+    /// When the API server got the request, microseconds since 1970.
+    pub at_us: i64,
+    /// The address the API server saw.
+    pub source_ip: Option<String>,
+    /// What it was, in one word.
+    pub class: Class,
+    /// What else is to be said.
+    pub flags: Flags,
+    /// In words.
+    pub words: Words,
+    /// What it was about.
+    pub object: Option<Object>,
+    /// The HTTP code of the answer.
+    pub code: Option<u16>,
+    /// How much the audit policy wrote down.
+    pub level: Level,
+    /// The redacted event as canonical JSON.
+    #[serde(skip)]
+    pub event: Vec<u8>,
+}
+
 /// A token that the broker's own user was given for an account of the grants' namespace. One the
 /// ledger does not know is as loud as an alarm, but only the broker can tell: the event may
 /// overtake its own answer.
@@ -302,6 +335,8 @@ pub struct Intake {
     pub counted_others: Counts,
     /// What people must look at.
     pub alarms: Vec<Alarm>,
+    /// What people changed without a grant.
+    pub bypasses: Vec<Bypass>,
     /// Tokens issued to the broker.
     pub issuances: Vec<Issuance>,
     /// What a waiting reveal needs.

@@ -327,7 +327,12 @@ fn join(parts: &[&str]) -> String {
 }
 
 pub(super) fn piece(text: &str) -> String {
-    cut(&visible(&cut(text, LONGEST)), LONGEST)
+    shown(text, LONGEST)
+}
+
+/// At most `longest` characters, none of them hidden.
+pub(super) fn shown(text: &str, longest: usize) -> String {
+    cut(&visible(&cut(text, longest)), longest)
 }
 
 fn cut(text: &str, longest: usize) -> String {

@@ -69,6 +69,7 @@ impl Broker {
             cluster: about.cluster.clone(),
             grant: about.grant,
             settled: None,
+            bypass: None,
         };
         Transition::new(record(EntryKind::Finding, now, about, text, facts))
             .write(Write::NewFinding(finding))

@@ -97,6 +97,7 @@ impl Broker {
             cluster: None,
             grant: None,
             settled: None,
+            bypass: None,
         };
         let about = About::default();
         let notice = self.notice_compliance("clock", "The clock was set back", &sentence, "/feed", &about);

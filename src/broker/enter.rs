@@ -191,7 +191,7 @@ mod tests {
         let accounts = Accounts {
             broker: BROKER_USER.to_owned(),
             grants: [(grant.account.clone(), known)].into(),
-            footholds: std::sync::Arc::default(),
+            ..Accounts::default()
         };
         let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [event]});
         let intake = audit::digest_batch("production", list.to_string().as_bytes(), &accounts, at(1_200));

@@ -5,6 +5,7 @@
 
 mod alarm;
 pub mod approve;
+mod bypass;
 pub mod canary;
 pub mod capture;
 pub mod clock;

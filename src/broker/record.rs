@@ -123,7 +123,9 @@ impl Broker {
             let transition = self
                 .with_alarms(transition, cluster, &intake.alarms, &known.grants)
                 .await?;
-            let committed = self.commit(transition).await?;
+            let committed = self
+                .commit_with_bypasses(transition, cluster, &intake.bypasses)
+                .await?;
             recorded.entered = committed.entries;
             recorded.repeats = committed.repeats;
         }
@@ -219,6 +221,12 @@ impl Broker {
         let accounts = Accounts {
             broker: BROKER_USER.to_owned(),
             footholds,
+            automation: self
+                .config
+                .clusters
+                .get(cluster)
+                .map(|cluster| cluster.audit.automation.clone())
+                .unwrap_or_default(),
             grants: grants
                 .values()
                 .map(|grant| {

@@ -131,6 +131,11 @@ impl Broker {
         let Some(mut finding) = findings.into_iter().find(|finding| finding.id == id) else {
             return Err(BrokerError::NotFound("open finding"));
         };
+        if finding.bypass.is_some() {
+            return Err(BrokerError::Refused(
+                "say which request these changes belong to, or that they were expected".into(),
+            ));
+        }
         let now = self.now();
         finding.settled = Some((by.name.clone(), note.trim().to_owned(), now));
         let about = About {

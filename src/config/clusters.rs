@@ -1,6 +1,6 @@
 //! `clusters`: the clusters that access is lent to, and the names of everything the broker makes there.
 
-use super::{Secret, scalar::Duration, scalar::HttpUrl};
+use super::{Automation, Secret, scalar::Duration, scalar::HttpUrl};
 use crate::ids::GrantId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -116,6 +116,9 @@ pub struct AuditSender {
     /// give it an authority of its own, never the cluster's. Needs `server.tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca_file: Option<PathBuf>,
+    /// Who changes this cluster and is no person: what a person changes without a grant is a finding.
+    #[serde(default, skip_serializing_if = "Automation::is_empty")]
+    pub automation: Automation,
 }
 
 /// The dead-man's switch: a request that must come back through audit.

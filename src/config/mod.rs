@@ -7,6 +7,7 @@
 
 mod approvers;
 mod authority;
+mod automation;
 mod canonical;
 mod cluster_roles;
 mod clusters;
@@ -33,6 +34,7 @@ mod validate;
 
 pub use approvers::Approvers;
 pub use authority::{AuthorityError, authority};
+pub use automation::Automation;
 pub use cluster_roles::{ClusterRole, Rule, SHIPPED as SHIPPED_CLUSTER_ROLE, Scope, is_change};
 pub use clusters::{
     ALWAYS_PROTECTED, Access, AuditSender, BROKER_ACCOUNT, BROKER_NAMESPACE, BROKER_USER, Canary, Cluster,

@@ -126,6 +126,12 @@ kinds! {
     Gap = "gap" ["NIST AU-5"],
     /// Something is wrong and people must look at it.
     Finding = "finding" ["NIST IR-4", "NIST IR-5", "SOC2 CC7.2"],
+    /// A person changed something without a grant.
+    Bypass = "bypass" ["NIST AC-6(9)", "NIST CM-5(1)", "PCI 10.2.1.2", "SOC2 CC8.1"],
+    /// What was changed without a grant was said to belong to a request.
+    BypassAttached = "bypass-attached" ["NIST CM-3", "DORA 17(1)", "SOC2 CC7.3"],
+    /// What was changed without a grant was said to be expected.
+    BypassExpected = "bypass-expected" ["NIST CM-3", "DORA 17(1)", "SOC2 CC7.3"],
     /// A notice reached its channel.
     NoticeDelivered = "notice-delivered" ["NIST IR-6"],
     /// A notice did not reach its channel.

@@ -151,7 +151,14 @@ pub enum Write {
     },
     /// A finding that is not known yet (by its key); a known one is left as it is.
     NewFinding(Finding),
-    /// A finding was looked at.
+    /// What is gathered in one open finding: a new one of that key, or one with as many changes as `expected`.
+    Gathered {
+        /// How many changes it has; none for a new finding.
+        expected: Option<u64>,
+        /// The new value.
+        new: Finding,
+    },
+    /// A finding was looked at; of one that is gathered, all the changes that it has.
     Finding(Finding),
     /// How a notice fared on a channel. One more failure of what somebody settled leaves that as it is.
     Delivery(Delivery),
@@ -279,7 +286,11 @@ impl Write {
                 new.state.name(),
                 new.version + 1,
             ),
-            Self::NewFinding(_) | Self::Finding(_) | Self::Delivery(_) | Self::SettledDelivery(_) => {
+            Self::NewFinding(_)
+            | Self::Gathered { .. }
+            | Self::Finding(_)
+            | Self::Delivery(_)
+            | Self::SettledDelivery(_) => {
                 return None;
             }
         };

@@ -14,6 +14,7 @@ use crate::domain::transition::{About, ActionRow, Transition};
 use crate::ids::{FollowUpId, GrantId, JobId, NoticeId, RequestId};
 use async_trait::async_trait;
 use chrono::TimeDelta;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Why the store refused or failed.
@@ -254,6 +255,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn open_findings(&self) -> Result<Vec<Finding>, StoreError>;
     /// The newest finding of that key, open or settled.
     async fn finding(&self, key: &str) -> Result<Option<Finding>, StoreError>;
+    /// Those of `keys` whose records were entered, as far as is remembered (see [`Self::tidy`]).
+    async fn entered(&self, keys: &[String]) -> Result<BTreeSet<String>, StoreError>;
     /// The actions on a cluster by which sessions got hold of something to act as somebody else with
     /// (`gives` of their facts), oldest first.
     async fn footholds(&self, cluster: &str) -> Result<Vec<ActionRow>, StoreError>;

@@ -31,7 +31,7 @@ pub async fn history(
             use EntryKind as K;
             !matches!(
                 kind,
-                K::AuditEvent | K::NoticeDelivered | K::LedgerRead | K::BatchCount
+                K::AuditEvent | K::Bypass | K::NoticeDelivered | K::LedgerRead | K::BatchCount
             )
         })
         .collect();
@@ -60,9 +60,13 @@ fn look_of(kind: EntryKind) -> Look {
     use EntryKind as K;
     match kind {
         K::GrantActive | K::FirstChange => Look::Live,
-        K::RequestDenied | K::RevealFailed | K::EndingStuck | K::DeadlineBreached | K::Finding | K::Gap => {
-            Look::Late
-        }
+        K::RequestDenied
+        | K::RevealFailed
+        | K::EndingStuck
+        | K::DeadlineBreached
+        | K::Finding
+        | K::Gap
+        | K::BypassAttached => Look::Late,
         K::RequestWithdrawn | K::RequestLapsed | K::SteppedUp => Look::Info,
         K::FollowUpOwed | K::FollowUpRejected | K::RevertChosen | K::DeadlineDueSoon | K::GrantEnding => {
             Look::Wait

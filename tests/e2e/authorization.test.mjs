@@ -148,11 +148,23 @@ async function finding() {
   }, { ms: 90_000, every: 2_000 });
 }
 
+/** A person's change without a grant, and the request it may belong to. */
+async function bypass() {
+  const person = `outside-${process.pid}-${Date.now().toString(36)}`;
+  const request = await actors.requester.ask();
+  await world.kubectl(['-n', 'payments', '--as', person, '--as-group', 'system:masters', 'annotate', 'serviceaccount', 'default', `by=${person}`, '--overwrite']);
+  return until('a finding about it', async () => {
+    const item = (await actors.compliance.open('/feed')).text.split('<li ').find((one) => one.includes(`${person} `));
+    const id = /\/feed\/findings\/([0-9a-f-]{36})\/attach/.exec(item ?? '')?.[1];
+    return id && { finding: id, request, changes: '1' };
+  }, { ms: 30_000 });
+}
+
 const pending = async () => ({ request: await actors.requester.ask() });
 
 /** How each situation is made. */
 const makers = {
-  pending, approved, ready, active, finding, rejected,
+  pending, approved, ready, active, finding, bypass, rejected,
   owed: async () => owedOf(await changes()),
   async ended() {
     const made = await ready();
@@ -190,6 +202,8 @@ function form({ path, situation }, made) {
     case '/requests/preview': return ask;
     case '/requests/{id}/approve': return [['hash', made.hash ?? ''], ['minutes', '15']];
     case '/grants/{id}/shorten': left -= 1; return [['minutes', String(left)]];
+    case '/feed/findings/{finding}/attach': return [['changes', made.changes ?? '1'], ['request', made.request]];
+    case '/feed/findings/{finding}/expected': return [['changes', made.changes ?? '1'], ['reason', 'it was planned']];
     case '/zone': return [['tz', 'Europe/Berlin']];
     case '/follow-ups/{id}/items/{item}/link': return [['commit', 'a merged commit']];
     case '/sign-out': return [];

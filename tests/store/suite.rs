@@ -98,6 +98,8 @@ macro_rules! contract {
             writes::everything_is_there_after_opening_again,
             writes::a_record_that_came_before_is_dropped_and_the_rest_stands,
             writes::a_finding_is_open_once_and_settled_once,
+            writes::what_is_gathered_loses_no_change,
+            writes::what_was_entered_is_known_by_its_key,
             jobs::a_job_is_leased_once,
             jobs::a_lease_that_is_over_is_taken_by_the_next,
             jobs::what_is_poked_while_leased_runs_again,

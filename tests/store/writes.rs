@@ -2,7 +2,7 @@
 
 use crate::clock::ManualClock;
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Bypass, Finding};
 use crate::domain::grant::{EndCause, GrantState};
 use crate::domain::job::JobKind;
 use crate::domain::notice::Notice;
@@ -12,7 +12,7 @@ use crate::fixture::{approval, at, follow_up, person};
 use crate::ids::{FindingId, GrantId, NoticeId, RequestId};
 use crate::suite::{Engine, filed, granted, opened, said, signer};
 use breakglass::domain::follow_up::FollowUp;
-use breakglass::store::{EntryFilter, Store, StoreError};
+use breakglass::store::{Committed, EntryFilter, Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ fn finding(key: &str) -> Finding {
         cluster: Some("production".to_owned()),
         grant: None,
         settled: None,
+        bypass: None,
     }
 }
 
@@ -394,6 +395,73 @@ pub async fn a_record_that_came_before_is_dropped_and_the_rest_stands<E: Engine>
         "still known"
     );
     drop(clock);
+}
+
+fn gathered(of: &Finding, changes: u64) -> Finding {
+    let mut bypass = Bypass::by("alice".to_owned(), None, at(0));
+    bypass.changes = changes;
+    Finding {
+        bypass: Some(bypass),
+        ..of.clone()
+    }
+}
+
+pub async fn what_is_gathered_loses_no_change<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let first = finding("alice");
+    let gather = |expected: Option<u64>, new: Finding| {
+        store.commit(Transition::new(said("changed")).write(Write::Gathered { expected, new }))
+    };
+    let conflict = |done: Result<Committed, StoreError>| matches!(done, Err(StoreError::Conflict(_)));
+    gather(None, gathered(&first, 1)).await.unwrap();
+    let entries = store.head().await.unwrap().size;
+    assert!(
+        conflict(gather(None, gathered(&finding("alice"), 1)).await),
+        "one open finding a key"
+    );
+    assert!(
+        conflict(gather(Some(2), gathered(&first, 3)).await),
+        "somebody added to it meanwhile"
+    );
+    assert_eq!(
+        store.head().await.unwrap().size,
+        entries,
+        "a conflict leaves nothing"
+    );
+    gather(Some(1), gathered(&first, 3)).await.unwrap();
+    assert_eq!(store.finding("alice").await.unwrap(), Some(gathered(&first, 3)));
+    let settle = |changes: u64| {
+        let settled = Finding {
+            settled: Some(("compliance".into(), "planned".into(), at(5))),
+            ..gathered(&first, changes)
+        };
+        store.commit(Transition::new(said("settled")).write(Write::Finding(settled)))
+    };
+    assert!(conflict(settle(1).await), "two changes of it were not seen");
+    settle(3).await.unwrap();
+    assert!(
+        conflict(gather(Some(3), gathered(&first, 4)).await),
+        "what is settled does not grow"
+    );
+    gather(None, gathered(&finding("alice"), 1)).await.unwrap();
+    assert_eq!(store.open_findings().await.unwrap().len(), 1);
+}
+
+pub async fn what_was_entered_is_known_by_its_key<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let keyed = |key: &str, sentence: &str| Record {
+        key: Some(key.to_owned()),
+        ..said(sentence)
+    };
+    store.commit(Transition::new(keyed("a", "one"))).await.unwrap();
+    store
+        .commit(Transition::new(keyed("b 'x'", "two")))
+        .await
+        .unwrap();
+    let asked = ["a", "b 'x'", "c"].map(str::to_owned);
+    let known: Vec<String> = store.entered(&asked).await.unwrap().into_iter().collect();
+    assert_eq!(known, ["a", "b 'x'"]);
+    assert!(store.entered(&[]).await.unwrap().is_empty());
 }
 
 pub async fn a_finding_is_open_once_and_settled_once<E: Engine>() {

@@ -59,7 +59,13 @@ export async function prepare({ dir }) {
     writeWhole(path, kubeconfig({ server, ca: ca.caFile, user, ...await ca.client(name, user, groups) }));
     return path;
   }
-  return { dir, ca, ports, keys, server, caFile: ca.caFile, kubeconfigFor, adminKubeconfig: await kubeconfigFor('admin', 'admin', ['system:masters']) };
+  return {
+    dir, ca, ports, keys, server, caFile: ca.caFile, kubeconfigFor,
+    // This world's own hand; what it does is no person's.
+    adminKubeconfig: await kubeconfigFor('admin', 'admin', ['system:masters']),
+    // A person with rights of their own.
+    ownerKubeconfig: await kubeconfigFor('owner', 'cluster-owner', ['system:masters']),
+  };
 }
 
 /**

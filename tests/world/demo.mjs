@@ -35,7 +35,8 @@ process.exit(await attend(stopped, drill, async () => {
   console.log(`
   ${broker.url}      the broker
   ${world.forge.url}/${world.forgeAddress.repository}      the shop's repository: read, review and merge here
-  KUBECONFIG=${world.cluster.adminKubeconfig}      the cluster as its owner sees it
+  KUBECONFIG=${world.cluster.ownerKubeconfig}      the cluster as its owner sees it; what is changed so, past
+      the broker, is a finding: sign in as "Compliance" and see it on the feed
 
   Three things to try:
   1. Sign in as "On-call engineer", ask for the profile payments-admin, and approve it as "First approver" in a

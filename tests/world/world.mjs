@@ -191,7 +191,7 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
       url,
       control: { url: control.url, token: secrets.control },
       cluster: {
-        name: clusterName, server: cluster.server, caFile: cluster.caFile, adminKubeconfig: cluster.adminKubeconfig, brokerKubeconfig: kubeconfig, auditLog: cluster.auditLog, kubectlCache: join(dir, 'cluster', 'kubectl-cache'),
+        name: clusterName, server: cluster.server, caFile: cluster.caFile, adminKubeconfig: cluster.adminKubeconfig, ownerKubeconfig: cluster.ownerKubeconfig, brokerKubeconfig: kubeconfig, auditLog: cluster.auditLog, kubectlCache: join(dir, 'cluster', 'kubectl-cache'),
       },
       tap: { file: tap.file, port: tap.port },
       signInAddress: signIn.issuer,

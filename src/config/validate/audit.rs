@@ -2,7 +2,7 @@
 
 use super::{Finding, Findings};
 use crate::config::tree::Step;
-use crate::config::{Config, authority};
+use crate::config::{Automation, Config, authority};
 use std::collections::BTreeMap;
 
 pub(super) fn senders(config: &Config, found: &mut Findings) {
@@ -24,6 +24,7 @@ pub(super) fn senders(config: &Config, found: &mut Findings) {
                 "give `server.tls` and let the proxy pass TLS through, or use `token`",
             );
         }
+        automation(name, &sender.automation, found);
         let Some(token) = sender.token.as_ref().filter(|token| token.is_read()) else {
             continue;
         };
@@ -39,6 +40,22 @@ pub(super) fn senders(config: &Config, found: &mut Findings) {
             found.say(
                 steps,
                 format!("it is the token of '{other}' too: each cluster could write the other's events"),
+            );
+        }
+    }
+}
+
+fn automation(name: &str, automation: &Automation, found: &mut Findings) {
+    let users = automation.users.iter().enumerate();
+    let users = users.map(|(at, named)| ("users", at, named, Automation::refuses_user(named)));
+    let groups = automation.groups.iter().enumerate();
+    let groups = groups.map(|(at, named)| ("groups", at, named, Automation::refuses_group(named)));
+    for (list, at, named, refused) in users.chain(groups) {
+        if let Some(why) = refused {
+            found.help(
+                path!["clusters", name, "audit", "automation", list, at],
+                format!("'{named}' cannot be automation: {why}"),
+                "name what is no person: by its user name, by a beginning that no person's name has, or by a group of its own",
             );
         }
     }
@@ -109,6 +126,22 @@ mod tests {
     fn read(text: &str) -> Result<Config, String> {
         Config::from_text("test.yaml", text, Path::new("/"), None)
             .map_err(|problems| command::report(&problems))
+    }
+
+    #[test]
+    fn people_cannot_be_named_as_automation() {
+        let of = |list: &str| with(&format!("audit: {{client_ca_file: a.crt, automation: {list}}}\n"));
+        let config = read(&of("{users: [pipeline, 'eks:*'], groups: [robots]}")).unwrap();
+        let automation = &config.clusters["production"].audit.automation;
+        assert!(automation.names("eks:x", std::iter::empty()));
+        for wide in [
+            "{users: ['*']}",
+            "{users: ['system:*']}",
+            "{groups: ['system:masters']}",
+        ] {
+            let said = read(&of(wide)).unwrap_err();
+            assert!(said.contains("cannot be automation"), "{said}");
+        }
     }
 
     #[test]

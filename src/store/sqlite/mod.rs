@@ -38,6 +38,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,6 +249,9 @@ impl Store for SqliteStore {
             &[key],
         )
         .await
+    }
+    async fn entered(&self, keys: &[String]) -> Result<BTreeSet<String>, StoreError> {
+        self.read_entered(keys).await
     }
     async fn footholds(&self, cluster: &str) -> Result<Vec<ActionRow>, StoreError> {
         self.many(

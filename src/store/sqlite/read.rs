@@ -11,6 +11,7 @@ use crate::store::contract::{FollowUpFilter, GrantFilter, RequestFilter, StoreEr
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl SqliteStore {
@@ -38,6 +39,16 @@ impl SqliteStore {
         values: &[&str],
     ) -> Result<Option<T>, StoreError> {
         Ok(self.many(what, sql, values).await?.into_iter().next())
+    }
+
+    pub(super) async fn read_entered(&self, keys: &[String]) -> Result<BTreeSet<String>, StoreError> {
+        let rows = sqlx::query("SELECT key FROM seen WHERE key IN (SELECT value FROM json_each(?))")
+            .bind(json(&keys)?)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(database("looking for repeats"))?;
+        let key = |row: &SqliteRow| row.try_get(0).map_err(database("looking for repeats"));
+        rows.iter().map(key).collect()
     }
 
     pub(super) async fn read_requests(&self, filter: RequestFilter) -> Result<Vec<Arc<Request>>, StoreError> {

@@ -1,6 +1,7 @@
 //! The compliance feed as a page: what happened, is it reviewed, is anything wrong?
 
 use super::chooser::{self, filter, names};
+use super::feed_bypass;
 use super::feed_query::{FLAGS, FeedQuery, STATES, follow_ups};
 use super::must_open;
 use crate::broker::Broker;
@@ -13,7 +14,7 @@ use crate::domain::transition::About;
 use crate::ids::{FindingId, FollowUpId, NoticeId, RequestId};
 use crate::store::EntryLine;
 use crate::web::csrf::{Fields, Posted};
-use crate::web::pages::feed::{FeedEntry, FeedPage};
+use crate::web::pages::feed::{BypassForms, FeedEntry, FeedPage};
 use crate::web::pages::{Badge, Filter, Href, Look, Place, Shell, Words};
 use crate::web::{App, Error, Result, Signed, page as answer, shell, waits};
 use axum::extract::{Path, RawQuery, State};
@@ -148,6 +149,7 @@ fn entry(
         detail: Some(detail(line)),
         review,
         reviewed,
+        bypass: None,
     }
 }
 
@@ -196,10 +198,15 @@ async fn pinned(app: &App, shell: &Shell, reader: &Person) -> Result<Vec<FeedEnt
     let is = |role| has_role(&broker.config, reader, role);
     let (is_compliance, is_operator) = (is(Role::Compliance), is(Role::Operator));
     let findings = broker.store.open_findings().await?;
-    let mut pinned: Vec<_> = findings
-        .iter()
-        .map(|finding| found(shell, finding, is_compliance))
-        .collect();
+    let mut pinned = vec![];
+    for finding in &findings {
+        let bypass = if is_compliance {
+            feed_bypass::forms(app, finding).await?
+        } else {
+            None
+        };
+        pinned.push(found(shell, finding, is_compliance, bypass));
+    }
     for (n, delivery) in broker.store.undeliverable().await?.into_iter().enumerate() {
         let Some(notice) = broker.store.notice(delivery.notice).await? else {
             continue;
@@ -225,6 +232,7 @@ async fn pinned(app: &App, shell: &Shell, reader: &Person) -> Result<Vec<FeedEnt
                 Href::path(format!("/feed/notices/{}/settle?channel={channel}", notice.id))
             }),
             reviewed: None,
+            bypass: None,
         });
     }
     for (n, party) in waits::all(app).await?.into_iter().enumerate() {
@@ -236,12 +244,13 @@ async fn pinned(app: &App, shell: &Shell, reader: &Person) -> Result<Vec<FeedEnt
             detail: None,
             review: None,
             reviewed: None,
+            bypass: None,
         });
     }
     Ok(pinned)
 }
 
-fn found(shell: &Shell, finding: &Finding, can_settle: bool) -> FeedEntry {
+fn found(shell: &Shell, finding: &Finding, can_settle: bool, bypass: Option<BypassForms>) -> FeedEntry {
     let words = Words::say(&finding.text);
     FeedEntry {
         anchor: format!("finding-{}", finding.id),
@@ -253,12 +262,11 @@ fn found(shell: &Shell, finding: &Finding, can_settle: bool) -> FeedEntry {
                 .link(Href::path(format!("/grants/{grant}")), "grant"),
             None => words,
         },
-        detail: finding
-            .cluster
-            .as_ref()
-            .map(|cluster| Words::say(format!("cluster {cluster}"))),
-        review: can_settle.then(|| Href::path(format!("/feed/findings/{}/settle", finding.id))),
+        detail: feed_bypass::detail(shell, finding),
+        review: (can_settle && finding.bypass.is_none())
+            .then(|| Href::path(format!("/feed/findings/{}/settle", finding.id))),
         reviewed: None,
+        bypass,
     }
 }
 
@@ -301,6 +309,7 @@ pub fn badge(kind: EntryKind) -> Badge {
         | K::Gap
         | K::CanaryMissed
         | K::Quarantined
+        | K::Bypass
         | K::SignInRefused => Look::Late,
         K::RequestFiled
         | K::ApprovalGiven
@@ -318,6 +327,8 @@ pub fn badge(kind: EntryKind) -> Badge {
         | K::FollowUpWaived
         | K::Reviewed
         | K::ManualItemAccepted
+        | K::BypassAttached
+        | K::BypassExpected
         | K::CanaryResumed => Look::Done,
         _ => Look::Info,
     };

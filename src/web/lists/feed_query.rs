@@ -27,6 +27,7 @@ pub const STATES: &[(&str, &str)] = &[
 /// What can be flagged.
 pub const FLAGS: &[(&str, &str)] = &[
     ("finding", "findings"),
+    ("bypass", "changes without a grant"),
     ("breach", "missed deadlines"),
     ("gap", "holes in the record"),
     ("change", "changes"),
@@ -40,6 +41,7 @@ pub const FLAGS: &[(&str, &str)] = &[
 const QUIET: &[EntryKind] = &[
     EntryKind::AuditEvent,
     EntryKind::BatchCount,
+    EntryKind::Bypass,
     EntryKind::SignedIn,
     EntryKind::SteppedUp,
     EntryKind::NoticeDelivered,
@@ -133,6 +135,11 @@ impl FeedQuery {
                 EntryKind::Finding,
                 EntryKind::NoticeUndeliverable,
                 EntryKind::EndingStuck,
+            ],
+            Some("bypass") => vec![
+                EntryKind::Bypass,
+                EntryKind::BypassAttached,
+                EntryKind::BypassExpected,
             ],
             Some("breach") => vec![EntryKind::DeadlineBreached],
             Some("gap") => vec![

@@ -4,6 +4,7 @@ mod chooser;
 pub mod clusters;
 pub mod entry;
 pub mod feed;
+mod feed_bypass;
 mod feed_formats;
 mod feed_live;
 mod feed_query;
@@ -34,6 +35,8 @@ pub fn routes() -> Router<App> {
         .route("/feed.csv", get(feed_formats::csv))
         .route("/feed/reviews/{follow_up}", post(feed::review))
         .route("/feed/findings/{finding}/settle", post(feed::settle))
+        .route("/feed/findings/{finding}/attach", post(feed_bypass::attach))
+        .route("/feed/findings/{finding}/expected", post(feed_bypass::expected))
         .route("/feed/notices/{notice}/settle", post(feed::settle_notice))
         .route("/sla", get(sla::page))
         .route("/sla.csv", get(sla::csv))

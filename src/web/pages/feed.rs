@@ -1,6 +1,6 @@
 //! Compliance feed: what happened, is it reviewed, is anything wrong?
 
-use super::{Badge, Filter, Href, Look, Pager, Shell, Text, When, Words, count};
+use super::{Badge, Choice, Filter, Href, Look, Pager, Shell, Text, When, Words, count};
 use askama::Template;
 
 /// `GET /feed`. The same filter as `/feed.atom`, `/feed.json`, `/feed.csv`. Live at `GET /feed/live`
@@ -46,6 +46,21 @@ pub struct FeedEntry {
     pub review: Option<Href>,
     /// Who reviewed it, when, with what note.
     pub reviewed: Option<Words>,
+    /// What may be said of changes without a grant; nothing when the reader may say nothing.
+    pub bypass: Option<BypassForms>,
+}
+
+/// What may be said of changes without a grant.
+#[derive(Debug, Clone)]
+pub struct BypassForms {
+    /// Where it is sent to which request they belong (fields `changes`, `request`, `note`).
+    pub attach: Href,
+    /// Where it is sent that they were expected (fields `changes`, `reason`).
+    pub expected: Href,
+    /// How many changes the reader is shown.
+    pub changes: u64,
+    /// The requests to choose from.
+    pub requests: Vec<Choice>,
 }
 
 /// How many entries came since the page was made. Replaced live as `#feed-new`.

@@ -20,6 +20,7 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
         Write::NewFollowUp(follow_up) => insert_follow_up(connection, follow_up).await,
         Write::FollowUp { expected, new } => update_follow_up(connection, expected.name(), new).await,
         Write::NewFinding(finding) => insert_finding(connection, finding).await,
+        Write::Gathered { expected, new } => gather(connection, *expected, new).await,
         Write::Finding(finding) => settle_finding(connection, finding).await,
         Write::Delivery(delivery) => upsert_delivery(connection, delivery).await,
         Write::SettledDelivery(delivery) => settle_delivery(connection, delivery).await,
@@ -174,13 +175,48 @@ async fn insert_finding(connection: &mut SqliteConnection, finding: &Finding) ->
     Ok(())
 }
 
+/// A finding that grows. Two that add to it at once would lose one's changes: whoever knows fewer loses.
+async fn gather(
+    connection: &mut SqliteConnection,
+    expected: Option<u64>,
+    finding: &Finding,
+) -> Result<(), StoreError> {
+    let Some(changes) = expected else {
+        sqlx::query("INSERT INTO findings (id, key, at, open, document) VALUES (?, ?, ?, 1, ?)")
+            .bind(finding.id.to_string())
+            .bind(&finding.key)
+            .bind(ms(finding.at))
+            .bind(json(finding)?)
+            .execute(connection)
+            .await
+            .map_err(unique("keeping a finding", "the finding"))?;
+        return Ok(());
+    };
+    let done = sqlx::query(
+        "UPDATE findings SET document = ?
+         WHERE id = ? AND open = 1 AND json_extract(document, '$.bypass.changes') = ?",
+    )
+    .bind(json(finding)?)
+    .bind(finding.id.to_string())
+    .bind(index(changes))
+    .execute(connection)
+    .await
+    .map_err(database("adding to a finding"))?;
+    changed("the finding", done.rows_affected())
+}
+
 async fn settle_finding(connection: &mut SqliteConnection, finding: &Finding) -> Result<(), StoreError> {
-    let done = sqlx::query("UPDATE findings SET open = 0, document = ? WHERE id = ? AND open = 1")
-        .bind(json(finding)?)
-        .bind(finding.id.to_string())
-        .execute(connection)
-        .await
-        .map_err(database("settling a finding"))?;
+    let changes = finding.bypass.as_ref().map_or(0, |bypass| bypass.changes);
+    let done = sqlx::query(
+        "UPDATE findings SET open = 0, document = ?
+         WHERE id = ? AND open = 1 AND coalesce(json_extract(document, '$.bypass.changes'), 0) = ?",
+    )
+    .bind(json(finding)?)
+    .bind(finding.id.to_string())
+    .bind(index(changes))
+    .execute(connection)
+    .await
+    .map_err(database("settling a finding"))?;
     changed("the finding", done.rows_affected())
 }
 

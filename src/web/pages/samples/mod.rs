@@ -9,7 +9,7 @@ mod watch;
 
 use super::approvals::ApprovalsPage;
 use super::clusters::{ClusterView, ClustersPage};
-use super::feed::{FeedEntry, FeedPage};
+use super::feed::{BypassForms, FeedEntry, FeedPage};
 use super::follow_up::{
     FollowUpCan, FollowUpPage, FollowUpState, ManualItem, ObjectBack, PullRequest, WayBack,
 };

@@ -15,6 +15,7 @@ impl Sample {
             detail: (!detail.is_empty()).then(|| self.say(detail)),
             review: None,
             reviewed: None,
+            bypass: None,
         }
     }
 
@@ -40,14 +41,29 @@ impl Sample {
                 .and(": ")
                 .and(self.t("Looked at every action; fine.")),
         );
+        let mut past = self.entry(
+            Look::Late,
+            "finding",
+            -1_440,
+            "release-manager changed 3 things on prod-eu without a grant, from 10.4.2.7: patched ConfigMap \
+             orders/flags; deleted Pod orders/web-7d4; and 1 more",
+            "cluster prod-eu · last change 4 min ago · all of them",
+        );
+        past.bypass = Some(BypassForms {
+            attach: Href::path("/feed/findings/1/attach"),
+            expected: Href::path("/feed/findings/1/expected"),
+            changes: 3,
+            requests: vec![
+                Choice::new("", self.t("choose the request"), true),
+                Choice::new(
+                    "1",
+                    self.t("orders-admin by second engineer: checkout answers 502"),
+                    false,
+                ),
+            ],
+        });
         let pinned = vec![
-            self.entry(
-                Look::Wait,
-                "finding",
-                -1_440,
-                "A change without a grant: ConfigMap orders/flags by group release-managers from 10.4.2.7",
-                "attach it to a request, or say why it was expected",
-            ),
+            past,
             self.entry(
                 Look::Wait,
                 "not delivered",
