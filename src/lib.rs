@@ -14,6 +14,7 @@ pub mod drill;
 pub mod forge;
 pub mod identity;
 pub mod ids;
+pub mod import;
 pub mod ledger;
 pub mod notify;
 pub mod store;

@@ -8,7 +8,7 @@ mod start;
 #[cfg(feature = "failpoints")]
 mod stepped_clock;
 
-use breakglass::{config, drill, verify};
+use breakglass::{config, drill, import, verify};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,6 +77,9 @@ enum Command {
         #[arg(long)]
         audit_policy: bool,
     },
+    /// Bring events of the past into the running broker: from an API server's log files, or what a managed cloud kept.
+    /// What is known is not entered again; what cannot be read is said, line by line.
+    Import(Box<import::Options>),
     /// List the points at which the process can be made to end itself, one a line.
     #[cfg(feature = "failpoints")]
     Failpoints,
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "failpoints")]
         Command::Failpoints => Ok(failpoints::list().join("\n") + "\n"),
         Command::Drill(options) => return drilled(&options),
+        Command::Import(options) => return imported(&options),
         Command::Verify {
             path,
             key,
@@ -139,6 +143,21 @@ fn key(file: &Path) -> Result<String, String> {
         .iter()
         .map(|signer| signer.verifier_key().to_string() + "\n")
         .collect())
+}
+
+/// 0 everything was read, 1 some lines were not, 2 the import ended early.
+fn imported(options: &import::Options) -> ExitCode {
+    let ran = tokio::runtime::Runtime::new()
+        .map_err(|error| format!("the runtime did not start: {error}"))
+        .and_then(|runtime| runtime.block_on(import::run(options)));
+    match ran {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{}", why.trim_end());
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn drilled(options: &drill::Options) -> ExitCode {

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 6] = [
     &["ledger", "audit", "drift"],
     &["store", "cluster", "forge", "notify", "identity", "witness"],
     &["broker"],
-    &["worker", "web", "verify", "drill"],
+    &["worker", "web", "verify", "drill", "import"],
 ];
 const PURE: [&str; 4] = ["domain", "ledger", "audit", "drift"];
 const LONGEST: usize = 400;

@@ -104,7 +104,7 @@ impl Broker {
 
 /// What makes it the same finding. An account that goes on acting is one, and a second when it does more than
 /// look; otherwise each event is one.
-fn key(cluster: &str, alarm: &Alarm) -> String {
+pub(super) fn key(cluster: &str, alarm: &Alarm) -> String {
     match &alarm.kind {
         AlarmKind::Borrowed {
             grant,

@@ -8,7 +8,7 @@ use crate::domain::entry_kind::EntryKind;
 use crate::domain::finding::{Bypass, Change, Finding};
 use crate::domain::person::Person;
 use crate::domain::policy::{Role, has_role};
-use crate::domain::transition::{About, Record, Transition, Write, record};
+use crate::domain::transition::{About, ActionRow, Record, Transition, Write, record};
 use crate::ids::{FindingId, RequestId};
 use crate::store::{Committed, StoreError};
 use serde_json::{Value, json};
@@ -283,10 +283,33 @@ fn entry(cluster: &str, one: &audit::Bypass, about: &About, finding: FindingId, 
     let facts = json!({"bypass": one, "event": event, "finding": finding});
     let mut entry = record(EntryKind::Bypass, at(one, now), about.clone(), sentence, facts);
     entry.key = Some(entry_key(cluster, one));
+    entry.action = Some(Box::new(row(cluster, one, now)));
     entry
 }
 
-fn entry_key(cluster: &str, one: &audit::Bypass) -> String {
+/// By which it is found when somebody asks what happened to an object.
+fn row(cluster: &str, one: &audit::Bypass, now: Time) -> ActionRow {
+    ActionRow {
+        grant: None,
+        cluster: cluster.to_owned(),
+        received_us: one.at_us,
+        arrived_at: now,
+        credential_id: None,
+        class: one.class.name().to_owned(),
+        flags: vec![],
+        words: one.words.verb.clone(),
+        object: one.words.object.clone(),
+        detail: one.words.detail.clone(),
+        code: one.code,
+        mutation: true,
+        audit_id: one.key.to_string(),
+        stage: String::new(),
+        stream: false,
+        facts: json!({"object": one.object}),
+    }
+}
+
+pub(super) fn entry_key(cluster: &str, one: &audit::Bypass) -> String {
     format!("bypass {cluster} {}", one.key)
 }
 

@@ -98,6 +98,11 @@ impl Broker {
         Ok(ids.split_whitespace().map(str::to_owned).collect())
     }
 
+    #[cfg(test)]
+    pub(super) async fn own_token_for_test(&self, grant: GrantId, id: &str) {
+        self.store.set_setting(&setting(grant), id).await.unwrap();
+    }
+
     async fn ask_as(&self, grant: &Grant, settings: &Canary) -> Result<()> {
         let shown = grant
             .reveals

@@ -7,7 +7,7 @@ use super::heed::to_heed;
 use super::own_use::OwnUses;
 use super::recent::{AuditIds, Recent};
 use super::{Broker, Result};
-use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant};
+use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant, Wrapping};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
 use crate::domain::grant::Grant;
@@ -79,11 +79,11 @@ impl Broker {
     /// # Errors
     /// The store's: the API server must send it again.
     pub async fn record_batch(&self, cluster: &str, body: &[u8]) -> Result<Recorded> {
-        let (recorded, learned) = self.take_in(cluster, body, true).await?;
+        let (recorded, learned) = self.take_in(cluster, body, None, true).await?;
         if learned {
             // Batches come out of order: what was done by it may have come before. Keys drop what is known.
             for recent in self.audit.recent(cluster, self.now()) {
-                self.take_in(cluster, &recent, false).await?;
+                self.take_in(cluster, &recent, None, false).await?;
             }
         }
         self.audit
@@ -91,8 +91,15 @@ impl Broker {
         Ok(recorded)
     }
 
-    /// Enters a batch that came now, or again; says also whether a session got hold of something by it.
-    async fn take_in(&self, cluster: &str, body: &[u8], came_now: bool) -> Result<(Recorded, bool)> {
+    /// Enters a batch that came now, again, or by import in some wrapping; says also whether a session got hold of
+    /// something by it.
+    pub(super) async fn take_in(
+        &self,
+        cluster: &str,
+        body: &[u8],
+        imported: Option<Wrapping>,
+        came_now: bool,
+    ) -> Result<(Recorded, bool)> {
         let now = self.now();
         let mut known = self.known(cluster).await?;
         let mut intake = audit::digest_batch(cluster, body, &known.accounts, now);
@@ -114,7 +121,12 @@ impl Broker {
         }
         self.compare_audit_ids(cluster, &mut intake);
         let digest = hex::encode(Sha256::digest(body));
-        let records = records(cluster, &digest, &intake, &known, now);
+        let mut records = records(cluster, &digest, &intake, &known, now);
+        if let Some(wrapping) = imported {
+            records = self
+                .imported(cluster, records, &mut intake, wrapping, now)
+                .await?;
+        }
         let mut recorded = Recorded::default();
         if let Some(mut transition) = Transition::batch(records) {
             for grant in to_heed(&intake) {

@@ -116,6 +116,8 @@ kinds! {
     AuditEvent = "audit-event" ["NIST AC-6(9)", "NIST AU-12", "PCI 10.2.1.2", "ISO A.8.15"],
     /// How many events of a batch were looked at and not kept.
     BatchCount = "batch-count" ["NIST AU-12"],
+    /// Events of the past came by import.
+    Import = "import" ["NIST AU-12", "NIST AU-5"],
     /// A payload that could not be read, kept as it came.
     Quarantined = "quarantined" ["NIST AU-5"],
     /// Audit of a cluster went silent.

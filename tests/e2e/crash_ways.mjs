@@ -110,6 +110,14 @@ async function beside(world, emergency) {
   await emergency.tough('quarantined', async () => (await fetch(`${world.url}${world.broker.auditPath}`, {
     method: 'POST', headers: { authorization: `Bearer ${world.broker.auditToken}`, 'content-type': 'application/json' }, body: `{"kind":"EventList","items":[{"level":${process.pid}}]}`,
   })).ok);
+  await emergency.tough('imported', async () => (await fetch(`${world.url}/hooks/import/demo?from=plain`, {
+    method: 'POST', headers: { authorization: `Bearer ${world.broker.auditToken}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ kind: 'EventList', apiVersion: 'audit.k8s.io/v1', items: [{
+      level: 'Metadata', auditID: `import-${process.pid}`, stage: 'ResponseComplete', requestURI: '/api/v1/namespaces/payments/pods/gone', verb: 'delete', user: { username: `import-${process.pid}` },
+      objectRef: { resource: 'pods', namespace: 'payments', name: 'gone', apiVersion: 'v1' }, responseStatus: { code: 200 },
+      requestReceivedTimestamp: '2026-03-01T10:00:00.000000Z', stageTimestamp: '2026-03-01T10:00:00.000000Z',
+    }] }),
+  })).ok);
   await emergency.tough('the installation applied again', async () => {
     const entries = async () => ((await emergency.page('auditor', '/ledger?kind=manifests-applied')).match(/prints it/g) ?? []).length;
     const known = await entries();

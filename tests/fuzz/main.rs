@@ -82,6 +82,7 @@ macro_rules! targets {
 targets! {
     config: a_configuration_is_whole_or_refused_with_its_place,
     audit: no_event_is_lost_and_no_token_kept,
+    import: no_line_of_a_log_is_passed_over,
     drift: what_goes_to_git_is_what_is_live,
     yaml: an_edit_of_yaml_is_the_wanted_one_or_none,
     web: nothing_a_browser_carries_leads_elsewhere,

@@ -97,11 +97,16 @@ impl SqliteStore {
             .await
             .map_err(database("tidying sessions"))?;
         // The API server stops retrying after about 100 s; an hour leaves room for a tap or a proxy.
-        sqlx::query("DELETE FROM seen WHERE at < ?")
-            .bind(ms(now - TimeDelta::hours(1)))
-            .execute(&mut *writer)
-            .await
-            .map_err(database("tidying event keys"))?;
+        // What people changed without a grant, and what they applied as it is printed, stays known: an import may
+        // bring it again years later.
+        sqlx::query(
+            "DELETE FROM seen WHERE at < ? AND NOT (key >= 'bypass ' AND key < 'bypass!')
+               AND NOT (key >= 'audit ' AND key < 'audit!')",
+        )
+        .bind(ms(now - TimeDelta::hours(1)))
+        .execute(&mut *writer)
+        .await
+        .map_err(database("tidying event keys"))?;
         Ok(())
     }
 }

@@ -118,7 +118,7 @@ pub async fn receive(
 
 /// Only who could not prove themselves is counted, and after they could not: whatever is sent beside it,
 /// a cluster's own API servers are heard.
-async fn turn_away(app: &App, cluster: &str, client: Option<Client>, why: &Stranger) -> Response {
+pub(super) async fn turn_away(app: &App, cluster: &str, client: Option<Client>, why: &Stranger) -> Response {
     let told = "not a known audit sender\n";
     let Err(wait) = app.limits.strangers.take(&Who::at(client)) else {
         tracing::warn!(cluster = %crate::audit::visible(cluster), %why, "an audit sender was not recognised");
@@ -223,7 +223,7 @@ async fn lost(broker: &Broker, cluster: &str) {
     }
 }
 
-fn busy(why: &'static str) -> Response {
+pub(super) fn busy(why: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], why).into_response()
 }
 

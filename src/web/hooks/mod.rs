@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod forge;
+mod import;
 mod intake;
 pub(in crate::web) mod sender;
 #[cfg(test)]
@@ -19,6 +20,11 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/hooks/audit/{cluster}", post(audit::receive))
         .layer(Extension(Arc::new(audit::Receiver::new())))
+        .merge(
+            Router::new()
+                .route("/hooks/import/{cluster}", post(import::receive))
+                .layer(Extension(Arc::new(import::Importer::default()))),
+        )
         .merge(
             Router::new()
                 .route("/hooks/forge", post(forge::receive))

@@ -144,6 +144,7 @@ impl FeedQuery {
             Some("breach") => vec![EntryKind::DeadlineBreached],
             Some("gap") => vec![
                 EntryKind::Gap,
+                EntryKind::Import,
                 EntryKind::Quarantined,
                 EntryKind::CanaryMissed,
                 EntryKind::CanaryResumed,

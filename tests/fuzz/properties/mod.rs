@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod config;
 pub mod drift;
+pub mod import;
 pub mod note;
 pub mod segment;
 pub mod web;
