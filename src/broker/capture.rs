@@ -38,6 +38,7 @@ impl Broker {
         }
         let grant = self.grant(follow_up.grant).await?;
         let mut actions = self.store.actions(grant.id).await?;
+        self.find_holes(&grant, &actions).await?;
         // Read before the cluster is looked at: what is entered from here on opens this again.
         follow_up.captured_through = actions.iter().map(|(entry, _)| *entry).max();
         actions = requests(&actions).into_iter().cloned().collect();

@@ -19,6 +19,7 @@ pub mod follow_up;
 pub mod grant;
 pub mod guard;
 pub mod heed;
+mod holes;
 mod import;
 mod learn;
 pub mod log;

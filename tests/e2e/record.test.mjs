@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Actor } from '../world/actor.mjs';
 import { byHand } from '../world/by_hand.mjs';
 import { connect } from '../world/client.mjs';
 import { ended, lent, staged } from './steps.mjs';
@@ -31,4 +32,7 @@ test('a patch whose event the API server cannot send hides neither itself nor wh
   const followUp = /\/follow-ups\/[0-9a-f-]{36}/.exec((await engineer.open(`/grants/${grant}`)).text)[0];
   const drifted = await engineer.sees(followUp, /replicas[^0-9]+3[^0-9]+6/, 90_000);
   assert.match(drifted, /by-hand/);
+  // Both patches came without an answer: that is a hole, whatever drift made of it.
+  const compliance = await Actor.signedIn(world, 'compliance');
+  await compliance.sees('/feed?flag=gap', new RegExp(`access has holes: 2 requests were received and no answer is here \\(may have [a-z]+ Deployment payments/payments-api`));
 });
