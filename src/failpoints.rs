@@ -9,6 +9,7 @@
 use async_trait::async_trait;
 use breakglass::clock::Time;
 use breakglass::cluster::{Access, Cluster, ClusterError, FirstUse, Probe, Sighting, Token};
+use breakglass::domain::counting::Counters;
 use breakglass::domain::entry_kind::EntryKind;
 use breakglass::domain::finding::Finding;
 use breakglass::domain::follow_up::FollowUp;
@@ -111,6 +112,7 @@ pointed!(PointedStore: Store, "store" {
     async fn poke(jobs: &[Job]) -> Answer<(), StoreError>;
     async fn keep_versions(cluster: &str, versions: &[ObjectVersion], seen_at: Time) -> Answer<(), StoreError>;
     async fn set_setting(name: &str, value: &str) -> Answer<(), StoreError>;
+    async fn fold_received(cluster: &str, server: &str, from: i64, to: i64) -> Answer<(), StoreError>;
     async fn clock_set_back(by: TimeDelta, now: Time) -> Answer<(), StoreError>;
     async fn save_session(id_hash: &str, data: &str, expires: Time, fresh: bool) -> Answer<bool, StoreError>;
     async fn delete_session(id_hash: &str) -> Answer<(), StoreError>;
@@ -149,6 +151,7 @@ pointed!(PointedStore: Store, "store" {
         async fn version_before(cluster: &str, key: &ObjectKey, version: u64, seen_before_ms: Option<i64>) -> Answer<Option<ObjectVersion>, StoreError>;
         async fn versions_before(cluster: &str, resource: &ObjectKey, seen_before_ms: i64) -> Answer<Vec<ObjectVersion>, StoreError>;
         async fn setting(name: &str) -> Answer<Option<String>, StoreError>;
+        async fn received(cluster: &str, server: &str, from_ms: i64) -> Answer<u64, StoreError>;
         async fn load_session(id_hash: &str, now: Time) -> Answer<Option<String>, StoreError>;
     }
     commits commit(Transition) -> Answer<Committed, StoreError>;
@@ -169,7 +172,8 @@ pointed!(PointedCluster: Cluster, "cluster" {
     async fn snapshot(rules: &Value, namespaces: &[String]) -> Answer<Vec<ObjectVersion>, ClusterError>;
     async fn watch(rules: &Value, namespaces: &[String], versions: Sender<ObjectVersion>) -> Answer<(), ClusterError>;
     async fn guard(sightings: Sender<Sighting>) -> Answer<(), ClusterError>;
-    async fn canary(nonce: &str) -> Answer<(), ClusterError>;
+    async fn canary(server: &str, nonce: &str) -> Answer<(), ClusterError>;
+    async fn counters(server: &str) -> Answer<Counters, ClusterError>;
     async fn canary_as(token: &Token, nonce: &str) -> Answer<(), ClusterError>;
     async fn get(key: &ObjectKey) -> Answer<Option<Value>, ClusterError>;
     async fn autoscaler(key: &ObjectKey, kind: &str) -> Answer<Option<String>, ClusterError>;

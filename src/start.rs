@@ -109,7 +109,9 @@ async fn run(config: Config) -> Result<(), String> {
         watches: breakglass::broker::watch::Watches::default(),
         config: Arc::clone(&config),
     });
+    let last_here = broker.last_here().await.map_err(words)?;
     broker.follow_the_clock_back().await.map_err(words)?;
+    broker.enter_absence(last_here).await.map_err(words)?;
     broker.enter_policy().await.map_err(words)?;
     broker.take_back_reveals().await.map_err(words)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -52,8 +52,12 @@ pub fn digest_batch(cluster: &str, body: &[u8], lookup: &dyn Lookup, now: Time) 
 pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, intake: &mut Intake) {
     let event = match event::parse(raw) {
         Ok(event) => event,
-        Err(error) => return intake.quarantine(&error.to_string(), raw),
+        Err(error) => {
+            intake.undated += 1;
+            return intake.quarantine(&error.to_string(), raw);
+        }
     };
+    intake.stages_us.push(event.stage_us);
     let class = classify::classify(&event);
     let whose = attribute::attribute(&event, lookup);
     let view = View {

@@ -347,6 +347,10 @@ pub struct Intake {
     pub own: Vec<OwnEvent>,
     /// What could not be read.
     pub quarantined: Vec<Quarantined>,
+    /// When each event that came happened (its stage), microseconds since 1970 UTC.
+    pub stages_us: Vec<i64>,
+    /// Events that came and say of no time.
+    pub undated: u64,
     /// Requests by audit id: two of one id are an alarm.
     pub(super) seen: HashMap<String, EventKey>,
 }

@@ -78,7 +78,9 @@ impl Broker {
             proof: approving.proof,
         };
         let about = About::request(&request).by(&approving.by);
-        let facts = json!({"approval": approval, "hash": request.hash()});
+        let silent = self.config.profiles.get(&request.ask.profile);
+        let silent = silent.map(|profile| profile.when_audit_is_silent);
+        let facts = json!({"approval": approval, "hash": request.hash(), "when_audit_is_silent": silent});
         let grant = request.ask.extends.unwrap_or_else(GrantId::new);
         match request.approve(approval, grant)? {
             Approved::More(new) => {

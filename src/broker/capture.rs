@@ -86,7 +86,7 @@ impl Broker {
         self.store
             .set_setting(&name, &format!("{nonce} {}", now.timestamp_millis()))
             .await?;
-        self.cluster(&follow_up.cluster)?.canary(&nonce).await?;
+        self.cluster(&follow_up.cluster)?.canary("", &nonce).await?;
         Ok(false)
     }
 

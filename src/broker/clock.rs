@@ -48,7 +48,7 @@ impl Broker {
 
     /// The last time that is known to have been. One that was seen before the newest entry says nothing: that entry may
     /// be the one by which a clock was followed back.
-    async fn last_seen(&self, size: u64, entered: Time) -> Result<Time> {
+    pub(super) async fn last_seen(&self, size: u64, entered: Time) -> Result<Time> {
         let seen = self.store.setting(SEEN).await?.unwrap_or_default();
         let seen = seen
             .split_once(' ')

@@ -2,7 +2,8 @@
 //! gaps: what the ledger holds is not entered again, however long ago it was, and nothing that is asked of the
 //! present (is audit alive, how late is it) is answered by them.
 
-use super::{Broker, Result, record::Recorded};
+use super::record::{Came, Recorded};
+use super::{Broker, Result};
 use crate::audit::{AlarmKind, Intake, Wrapping};
 use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
@@ -18,7 +19,7 @@ impl Broker {
     /// # Errors
     /// The store's: nothing of it, or all of it, was entered.
     pub async fn import_batch(&self, cluster: &str, body: &[u8], wrapping: Wrapping) -> Result<Recorded> {
-        Ok(self.take_in(cluster, body, Some(wrapping), false).await?.0)
+        Ok(self.take_in(cluster, body, Came::Imported(wrapping)).await?.0)
     }
 
     /// What of `records` is new, and how many events were looked at for it; nothing where nothing is new.
@@ -229,7 +230,7 @@ mod tests {
         let of = |name: &str| event(&user, Some("one"), "delete", name);
         let (known, lost, outside) = (of("known"), of("lost"), event("alice", None, "delete", "outside"));
         broker
-            .record_batch(&grant.cluster, &list(&[&known, &outside]))
+            .record_batch(&grant.cluster, "", &list(&[&known, &outside]))
             .await
             .unwrap();
         // What may come again from an API server is forgotten after an hour.
@@ -282,7 +283,7 @@ mod tests {
             .unwrap();
         assert!(!broker.canary_came_back(&grant.cluster, &canary));
         assert_eq!(broker.audit_arrived_at(&grant.cluster), None);
-        broker.record_batch(&grant.cluster, &list).await.unwrap();
+        broker.record_batch(&grant.cluster, "", &list).await.unwrap();
         assert!(
             broker.canary_came_back(&grant.cluster, &canary),
             "the same, as it comes live"

@@ -189,10 +189,10 @@ impl Broker {
 
     async fn judge_own_use(&self, grant: &Grant, settings: &Canary) -> Result<()> {
         let now = self.now();
-        let canaries = self.audit.canaries(&grant.cluster);
         // Audit as a whole being late says nothing of one user; that silence has an alarm of its own.
-        let speaks = canaries
-            .back_at
+        let speaks = self
+            .audit
+            .back_at(&grant.cluster)
             .is_some_and(|back| now - back <= settings.alarm_after.delta() / 2);
         let unseen = self.audit.own_uses.change(grant.id, |own| {
             if !speaks && own.unseen_since.is_some() {

@@ -1,20 +1,22 @@
 //! Stage 4: the record. What an API server sends is attributed, redacted, classified, entered; only
 //! then it is answered.
 
-use super::canary::{CANARY_PREFIX, Canaries};
+use super::arrivals::Batch;
+use super::canary::CANARY_PREFIX;
 use super::enter::records;
 use super::heed::to_heed;
 use super::own_use::OwnUses;
 use super::recent::{AuditIds, Recent};
+use super::seen::ServerSeen;
 use super::{Broker, Result};
 use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant, Wrapping};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
 use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
-use crate::domain::transition::Transition;
+use crate::domain::transition::{Transition, Write};
 use crate::ids::GrantId;
-use crate::store::GrantFilter;
+use crate::store::{Committed, GrantFilter};
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,12 +41,14 @@ pub struct AuditState {
 }
 
 /// What is known of one cluster's audit.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Seen {
     arrived_at: Option<Time>,
     delay_ms: Option<i64>,
-    /// Its canaries.
-    pub(super) canaries: Canaries,
+    /// Its API servers.
+    pub(super) servers: BTreeMap<String, ServerSeen>,
+    /// Canaries that came back, newest last.
+    nonces: Vec<String>,
     /// Who is whom on this cluster; forgotten whenever a grant changes.
     pub(super) accounts: Option<Arc<Known>>,
     /// What its sessions got hold of; read from the store once.
@@ -72,18 +76,29 @@ pub struct Recorded {
     pub repeats: u64,
 }
 
+/// How a batch came.
+#[derive(Clone, Copy)]
+pub(super) enum Came<'a> {
+    /// Just now, from the API server of this name; empty where it is not said which.
+    Now(&'a str),
+    /// A moment ago: it is looked at again.
+    Before,
+    /// From a file, in this wrapping.
+    Imported(Wrapping),
+}
+
 impl Broker {
     /// Enters one batch (an `EventList`, already unpacked) that the sender of `cluster` was
-    /// authenticated for. Durable when it returns.
+    /// authenticated for; `server` names the API server (empty where it has no name). Durable when it returns.
     ///
     /// # Errors
     /// The store's: the API server must send it again.
-    pub async fn record_batch(&self, cluster: &str, body: &[u8]) -> Result<Recorded> {
-        let (recorded, learned) = self.take_in(cluster, body, None, true).await?;
+    pub async fn record_batch(&self, cluster: &str, server: &str, body: &[u8]) -> Result<Recorded> {
+        let (recorded, learned) = self.take_in(cluster, body, Came::Now(server)).await?;
         if learned {
             // Batches come out of order: what was done by it may have come before. Keys drop what is known.
             for recent in self.audit.recent(cluster, self.now()) {
-                self.take_in(cluster, &recent, None, false).await?;
+                self.take_in(cluster, &recent, Came::Before).await?;
             }
         }
         self.audit
@@ -91,14 +106,12 @@ impl Broker {
         Ok(recorded)
     }
 
-    /// Enters a batch that came now, again, or by import in some wrapping; says also whether a session got hold of
-    /// something by it.
+    /// Enters a batch; says also whether a session got hold of something by it.
     pub(super) async fn take_in(
         &self,
         cluster: &str,
         body: &[u8],
-        imported: Option<Wrapping>,
-        came_now: bool,
+        came: Came<'_>,
     ) -> Result<(Recorded, bool)> {
         let now = self.now();
         let mut known = self.known(cluster).await?;
@@ -116,17 +129,21 @@ impl Broker {
             known = self.known(cluster).await?;
             intake = audit::digest_batch(cluster, body, &known.accounts, now);
         }
-        if came_now {
-            self.note_seen(cluster, &intake, now);
+        if let Came::Now(server) = came {
+            self.note_seen(cluster, server, &intake, now);
         }
         self.compare_audit_ids(cluster, &mut intake);
         let digest = hex::encode(Sha256::digest(body));
         let mut records = records(cluster, &digest, &intake, &known, now);
-        if let Some(wrapping) = imported {
+        if let Came::Imported(wrapping) = came {
             records = self
                 .imported(cluster, records, &mut intake, wrapping, now)
                 .await?;
         }
+        let batch = match came {
+            Came::Now(server) => Some((server, Batch::of(&digest, &intake.stages_us, intake.undated, now))),
+            Came::Before | Came::Imported(_) => None,
+        };
         let mut recorded = Recorded::default();
         if let Some(mut transition) = Transition::batch(records) {
             for grant in to_heed(&intake) {
@@ -136,12 +153,34 @@ impl Broker {
                 .with_alarms(transition, cluster, &intake.alarms, &known.grants)
                 .await?;
             let committed = self
-                .commit_with_bypasses(transition, cluster, &intake.bypasses)
+                .commit_counted(cluster, batch, transition, &intake.bypasses)
                 .await?;
             recorded.entered = committed.entries;
             recorded.repeats = committed.repeats;
         }
         Ok((recorded, learned))
+    }
+
+    /// Commits what a batch is in the ledger, and with it how many events came.
+    async fn commit_counted(
+        &self,
+        cluster: &str,
+        batch: Option<(&str, Batch)>,
+        mut transition: Transition,
+        bypasses: &[audit::Bypass],
+    ) -> Result<Committed> {
+        let Some((server, batch)) = batch else {
+            return self.commit_with_bypasses(transition, cluster, bypasses).await;
+        };
+        if let Some(received) = batch.received(cluster, server) {
+            transition = transition.write(Write::Received(received));
+        }
+        self.audit
+            .server(cluster, server, |seen| seen.arrivals.begin(&batch));
+        let committed = self.commit_with_bypasses(transition, cluster, bypasses).await?;
+        self.audit
+            .server(cluster, server, |seen| seen.arrivals.end(&batch));
+        Ok(committed)
     }
 
     /// The audit delay last measured on a cluster.
@@ -162,7 +201,7 @@ impl Broker {
         self.audit
             .lock()
             .get(cluster)
-            .is_some_and(|seen| seen.canaries.seen.iter().any(|own| own == nonce))
+            .is_some_and(|seen| seen.nonces.iter().any(|own| own == nonce))
     }
 
     /// Whoever attributes events must look again who is whom.
@@ -269,29 +308,35 @@ impl Broker {
         Ok(known)
     }
 
-    fn note_seen(&self, cluster: &str, intake: &Intake, now: Time) {
+    fn note_seen(&self, cluster: &str, server: &str, intake: &Intake, now: Time) {
         for own in &intake.own_uses {
             self.audit.own_uses.came_back(own);
         }
         let mut clusters = self.audit.lock();
         let seen = clusters.entry(cluster.to_owned()).or_default();
+        let newest = intake.stages_us.iter().max();
+        let delay_ms = newest.map(|us| (now.timestamp_micros() - us).max(0) / 1000);
         seen.arrived_at = Some(now);
-        let stages = intake
-            .kept
+        seen.delay_ms = delay_ms.or(seen.delay_ms);
+        let sender = seen.servers.entry(server.to_owned()).or_default();
+        sender.arrived_at = Some(now);
+        sender.delay_ms = delay_ms.or(sender.delay_ms);
+        for (name, there_us) in intake
+            .own
             .iter()
-            .map(|a| a.stage_us)
-            .chain(intake.own.iter().map(|o| o.stage_us));
-        if let Some(newest) = stages.max() {
-            seen.delay_ms = Some((now.timestamp_micros() - newest).max(0) / 1000);
+            .filter_map(|own| Some((own.object.name.as_ref()?, (own.at_us, own.stage_us))))
+            .filter(|(name, _)| name.starts_with(CANARY_PREFIX))
+        {
+            seen.nonces.push(name.clone());
+            // One that this process did not send to any speaks for whoever brought it back.
+            let sent_to = seen.servers.iter().find(|(_, to)| to.canaries.awaits(name));
+            let sent_to = sent_to.map_or(server, |(to, _)| to).to_owned();
+            let to = seen.servers.entry(sent_to.clone()).or_default();
+            to.canaries.came_back(name, now);
+            to.back(name, there_us, &sent_to, server);
         }
-        for name in intake.own.iter().filter_map(|own| own.object.name.as_ref()) {
-            if name.starts_with(CANARY_PREFIX) {
-                seen.canaries.back_at = Some(now);
-                seen.canaries.seen.push(name.clone());
-            }
-        }
-        let spare = seen.canaries.seen.len().saturating_sub(256);
-        seen.canaries.seen.drain(..spare);
+        let spare = seen.nonces.len().saturating_sub(256);
+        seen.nonces.drain(..spare);
     }
 }
 
@@ -307,13 +352,11 @@ impl AuditState {
             .unwrap_or_default()
     }
 
-    /// What is known of a cluster's canaries.
-    #[must_use]
-    pub fn canaries(&self, cluster: &str) -> Canaries {
-        self.lock()
-            .get(cluster)
-            .map(|seen| seen.canaries.clone())
-            .unwrap_or_default()
+    /// When a canary of any of its API servers last came back.
+    pub(super) fn back_at(&self, cluster: &str) -> Option<Time> {
+        let clusters = self.lock();
+        let servers = clusters.get(cluster)?.servers.values();
+        servers.filter_map(|server| server.canaries.back_at).max()
     }
 
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Seen>> {
@@ -329,79 +372,4 @@ fn is_about_unknown(kind: &AlarmKind) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::entry_kind::EntryKind;
-    use crate::domain::fixture::{ask, at, grant, person};
-    use crate::domain::grant::{GrantState, Issued};
-    use crate::domain::request::Request;
-    use crate::domain::transition::{About, Write, record};
-    use crate::web::lists::fixture::Stage;
-    use serde_json::json;
-
-    /// An access from long before the snapshot begins.
-    fn long_ago(request: &Request) -> Grant {
-        let ready = Grant {
-            request: request.id,
-            ..grant()
-        }
-        .ready(at(1))
-        .unwrap();
-        let (issuing, reveal) = ready.begin_reveal(&person("oncall"), at(2)).unwrap();
-        let issued = Issued {
-            credential_id: "JTI=one".to_owned(),
-            token_hash: "aa".repeat(32),
-            probe_token: "probe".to_owned(),
-            expires_at: at(900),
-        };
-        let (active, _) = issuing
-            .issued(reveal, issued)
-            .unwrap()
-            .shown(reveal, at(3))
-            .unwrap();
-        Grant {
-            state: GrantState::Ended,
-            ended_at: Some(at(611)),
-            ..active
-        }
-    }
-
-    #[tokio::test]
-    async fn a_late_event_of_an_access_of_long_ago_is_still_its_own() {
-        let stage = Stage::new().await;
-        let broker = &stage.app.broker;
-        let request = Request::file(ask(), at(0), TimeDelta::hours(1));
-        let old = long_ago(&request);
-        assert!(
-            broker.now() - old.approved_at > LATE,
-            "the snapshot leaves it out"
-        );
-        let about = About::grant(&old);
-        let entry = record(EntryKind::GrantEnded, at(611), about, "over", json!({}));
-        let mut lent = Transition::new(entry);
-        lent.writes = vec![Write::NewRequest(request), Write::NewGrant(old.clone())];
-        broker.commit(lent).await.unwrap();
-        let received = at(60).format("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
-        let event = json!({
-            "level": "Metadata", "auditID": "late", "stage": "ResponseComplete", "verb": "delete",
-            "requestURI": "/api/v1/namespaces/payments/pods/one",
-            "user": {
-                "username": format!("system:serviceaccount:breakglass-grants:{}", old.account),
-                "groups": ["system:serviceaccounts:breakglass-grants"],
-                "extra": {"authentication.kubernetes.io/credential-id": ["JTI=one"]},
-            },
-            "objectRef": {"resource": "pods", "namespace": "payments", "name": "one", "apiVersion": "v1"},
-            "responseStatus": {"metadata": {}, "code": 200}, "requestReceivedTimestamp": received,
-            "stageTimestamp": received,
-        });
-        let batch =
-            json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [event]});
-        let recorded = broker
-            .record_batch(&old.cluster, batch.to_string().as_bytes())
-            .await
-            .unwrap();
-        assert_eq!(recorded.entered, 1);
-        assert_eq!(broker.store.actions(old.id).await.unwrap().len(), 1);
-        assert_eq!(broker.store.open_findings().await.unwrap(), []);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! server, never remembered: it is the truth for access.
 
 use crate::clock::Time;
+use crate::domain::counting::Counters;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -182,8 +183,11 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Sends every account and Secret of the grants' namespace and every binding that names one of its subjects,
     /// as they are and then as they change, until the receiver is gone or the watch ends.
     async fn guard(&self, sightings: tokio::sync::mpsc::Sender<Sighting>) -> Result<(), ClusterError>;
-    /// Reads an object whose name is `nonce`: audited whatever the answer, 403 and 404 too.
-    async fn canary(&self, nonce: &str) -> Result<(), ClusterError>;
+    /// Reads an object whose name is `nonce` from the API server of that name (by the cluster's own address for
+    /// the empty one): audited whatever the answer, 403 and 404 too.
+    async fn canary(&self, server: &str, nonce: &str) -> Result<(), ClusterError>;
+    /// What the API server of that name says of its own audit, now.
+    async fn counters(&self, server: &str) -> Result<Counters, ClusterError>;
     /// The same with a grant's token, as its user.
     async fn canary_as(&self, token: &Token, nonce: &str) -> Result<(), ClusterError>;
     /// The live object, `None` when it does not exist.

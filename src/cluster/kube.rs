@@ -4,17 +4,21 @@ use super::contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighting, 
 use super::discovery::{Discovery, base};
 use super::kubeconfig::Entrance;
 use super::server::{PATIENCE, Result, Server, segment, text};
-use super::{autoscaler, credential, first_use, guard, kubeconfig, layout, list_keys, remove, rules, watch};
+use super::{
+    autoscaler, counters, credential, first_use, guard, kubeconfig, layout, list_keys, remove, rules, watch,
+};
 use crate::config;
 use crate::config::GRANTS_NAMESPACE;
+use crate::domain::counting::Counters;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use ::kube::Client;
 use ::kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::Method;
+use http::{Method, Uri};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use tokio::sync::mpsc;
@@ -22,6 +26,8 @@ use tokio::sync::mpsc;
 /// A cluster that the broker reaches by a kubeconfig or as a Pod in it.
 pub struct KubeCluster {
     server: Server,
+    /// Each of its API servers by itself, where they have names.
+    servers: BTreeMap<String, Server>,
     /// How to reach it, for a client with another identity.
     reach: Config,
     entrance: Entrance,
@@ -70,12 +76,24 @@ impl KubeCluster {
             cluster: name.to_owned(),
             client,
         };
+        let mut servers = BTreeMap::new();
+        for (own, place) in &config.api_servers {
+            let client = at(&reach, place).map_err(|why| unsound(format!("API server {own}: {why}")))?;
+            let cluster = format!("{name}/{own}");
+            servers.insert(own.clone(), Server { cluster, client });
+        }
         Ok(Self {
             server,
+            servers,
             reach,
             entrance,
             discovery: Discovery::default(),
         })
+    }
+
+    /// The API server of that name; the cluster's own address where it has none.
+    fn named(&self, server: &str) -> &Server {
+        self.servers.get(server).unwrap_or(&self.server)
     }
 
     /// The API server under the identity of `token` and no other.
@@ -93,6 +111,18 @@ impl KubeCluster {
             client,
         })
     }
+}
+
+/// One API server at an address of its own, held to the cluster's own authority.
+fn at(reach: &Config, place: &config::ApiServer) -> std::result::Result<Client, String> {
+    let mut reach = reach.clone();
+    reach.cluster_url = place
+        .address
+        .base()
+        .parse::<Uri>()
+        .map_err(|error| format!("its address cannot be used: {error}"))?;
+    reach.tls_server_name.clone_from(&place.tls_server_name);
+    Client::try_from(reach).map_err(|_| "the broker's credentials for it cannot be loaded".to_owned())
 }
 
 async fn from_file(kubeconfig: &config::Kubeconfig) -> std::result::Result<Config, String> {
@@ -260,8 +290,12 @@ impl Cluster for KubeCluster {
         guard::guard(&self.server, &sightings).await
     }
 
-    async fn canary(&self, nonce: &str) -> Result<()> {
-        canary(&self.server, nonce).await
+    async fn canary(&self, server: &str, nonce: &str) -> Result<()> {
+        canary(self.named(server), nonce).await
+    }
+
+    async fn counters(&self, server: &str) -> Result<Counters> {
+        counters::read(self.named(server)).await
     }
 
     async fn canary_as(&self, token: &Token, nonce: &str) -> Result<()> {

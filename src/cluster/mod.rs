@@ -7,6 +7,7 @@ pub mod contract;
 pub mod manifests;
 
 mod autoscaler;
+mod counters;
 mod credential;
 mod discovery;
 mod first_use;
@@ -20,6 +21,7 @@ mod rules;
 mod server;
 mod watch;
 
+pub use self::counters::Scan;
 pub use self::kube::KubeCluster;
 pub use self::rules::changeable;
 pub use contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighted, Sighting, Token};

@@ -3,6 +3,7 @@
 use super::{Automation, Secret, scalar::Duration, scalar::HttpUrl};
 use crate::ids::GrantId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The namespace that holds every grant's ServiceAccount and Secrets: one group for audit policies
@@ -65,6 +66,14 @@ pub struct Cluster {
     pub engineer_ca_file: Option<PathBuf>,
     /// How its API servers prove themselves at `/hooks/audit/NAME`.
     pub audit: AuditSender,
+    /// Its API servers by name, where it has several: each sends its audit to `/hooks/audit/NAME/SERVER`, and each is
+    /// sent canaries and asked for its counters by itself. Without them there is one, at the cluster's own address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub api_servers: BTreeMap<String, ApiServer>,
+    /// How long an event that an API server counted may be on its way before it counts as lost, where the API server
+    /// does not say itself that it gave it up: longer than it goes on trying.
+    #[serde(default = "lost_after")]
+    pub lost_after: Duration,
     /// Namespaces no profile reaches into, besides `kube-system`, `kube-public`, `kube-node-lease`,
     /// `breakglass` and `breakglass-grants`, which are always protected. Name the GitOps
     /// controllers' namespaces here.
@@ -80,6 +89,17 @@ pub struct Cluster {
     /// How long a reveal waits at most for its own events to come back through audit.
     #[serde(default = "audit_wait")]
     pub audit_wait: Duration,
+}
+
+/// One API server of a cluster.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiServer {
+    /// Where it alone answers, past whatever shares the load; its certificate is held to the cluster's authority.
+    pub address: HttpUrl,
+    /// The name in its certificate, where that is not the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
 }
 
 /// How the broker reaches a cluster.
@@ -147,6 +167,23 @@ impl Default for Canary {
 }
 
 impl Cluster {
+    /// The names of its API servers; the empty one where they have none.
+    #[must_use]
+    pub fn servers(&self) -> Vec<&str> {
+        if self.api_servers.is_empty() {
+            return vec![""];
+        }
+        self.api_servers.keys().map(String::as_str).collect()
+    }
+
+    /// The name of the API server that sends to the hook's path of that name; the empty one where none has it.
+    #[must_use]
+    pub fn server(&self, sent_to: &str) -> &str {
+        self.api_servers
+            .get_key_value(sent_to)
+            .map_or("", |(name, _)| name)
+    }
+
     /// Whether `namespace` is out of every profile's reach.
     #[must_use]
     pub fn protects(&self, namespace: &str) -> bool {
@@ -171,6 +208,10 @@ fn gitops_namespaces() -> Vec<String> {
 
 const fn settle_window() -> Duration {
     Duration::from_seconds(100)
+}
+
+const fn lost_after() -> Duration {
+    Duration::from_seconds(3 * 60)
 }
 
 const fn audit_wait() -> Duration {

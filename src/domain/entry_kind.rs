@@ -126,6 +126,8 @@ kinds! {
     CanaryResumed = "canary-resumed" ["NIST AU-5(4)"],
     /// A stretch of time whose record may have holes.
     Gap = "gap" ["NIST AU-5"],
+    /// What a gap was about is here after all, or some of it.
+    GapFilled = "gap-filled" ["NIST AU-5"],
     /// Something is wrong and people must look at it.
     Finding = "finding" ["NIST IR-4", "NIST IR-5", "SOC2 CC7.2"],
     /// A person changed something without a grant.

@@ -164,6 +164,28 @@ pub enum Write {
     Delivery(Delivery),
     /// A delivery that failed was looked at.
     SettledDelivery(Delivery),
+    /// How many events came in one batch. The same batch again counts nothing.
+    Received(Received),
+    /// A small value that is kept with the entry that it follows from, or not at all.
+    Keep {
+        /// Its name.
+        name: String,
+        /// The value.
+        value: String,
+    },
+}
+
+/// How many events of an API server came in one batch, by when they happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What makes it the same batch.
+    pub key: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The API server's name; empty where it has none.
+    pub server: String,
+    /// Beginnings of stretches of time by the API server's clock, ms, each with its events.
+    pub slots: Vec<(i64, u64)>,
 }
 
 /// What is written at once.
@@ -290,9 +312,9 @@ impl Write {
             | Self::Gathered { .. }
             | Self::Finding(_)
             | Self::Delivery(_)
-            | Self::SettledDelivery(_) => {
-                return None;
-            }
+            | Self::SettledDelivery(_)
+            | Self::Received(_)
+            | Self::Keep { .. } => return None,
         };
         Some(Move {
             what,

@@ -12,6 +12,7 @@
 pub mod bundle;
 pub mod checkpoint;
 pub mod checks;
+mod completeness;
 pub mod cosignature;
 pub mod entry;
 pub mod notes;

@@ -1,10 +1,9 @@
 //! What a verification found: two verdicts that are never mixed, integrity (nothing altered) and
 //! completeness (nothing known to be missing).
 
-use super::entry::Entry;
+pub use super::completeness::{Completeness, Gap, Hole};
 use super::problem::Problem;
 use super::tree::Hash;
-use crate::domain::entry_kind::EntryKind;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::fmt;
 
@@ -31,62 +30,6 @@ pub struct ApprovalCount {
     pub pruned: u64,
     /// No check was given.
     pub unchecked: u64,
-}
-
-/// An entry that says of itself that the record may have a hole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hole {
-    /// The entry's index.
-    pub index: u64,
-    /// The entry's kind.
-    pub kind: EntryKind,
-    /// The cluster whose record it is.
-    pub cluster: Option<String>,
-    /// When it happened, milliseconds since 1970-01-01 UTC.
-    pub at: i64,
-}
-
-/// What the log says of its own holes. An empty one says that none is known, not that there is none:
-/// events that never came here are found with the API server's own log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Completeness {
-    /// The holes by index: gaps, quarantined payloads, canaries missed.
-    pub holes: Vec<Hole>,
-    /// How many more were not listed.
-    pub holes_left_off: u64,
-    /// Clusters whose canary was missed and has not resumed.
-    pub silent: Vec<String>,
-    /// Events of grants that an API server's own audit log holds and this log does not, a line each; the
-    /// first few.
-    pub missing: Vec<String>,
-    /// How many of them there are.
-    pub missing_total: u64,
-}
-
-impl Completeness {
-    pub(super) fn look(&mut self, index: u64, entry: &Entry<'_>) {
-        let Some(kind) = entry.kind() else { return };
-        let cluster = entry.cluster.unwrap_or_default();
-        match kind {
-            EntryKind::CanaryResumed => return self.silent.retain(|silent| silent != cluster),
-            EntryKind::CanaryMissed if !self.silent.iter().any(|silent| silent == cluster) => {
-                self.silent.push(cluster.to_owned());
-            }
-            EntryKind::CanaryMissed | EntryKind::Gap | EntryKind::Quarantined => {}
-            _ => return,
-        }
-        if self.holes.len() < MAX_LISTED {
-            let cluster = entry.cluster.map(str::to_owned);
-            self.holes.push(Hole {
-                index,
-                kind,
-                cluster,
-                at: entry.happened_at,
-            });
-        } else {
-            self.holes_left_off += 1;
-        }
-    }
 }
 
 /// What was found.
@@ -135,7 +78,7 @@ impl Report {
 }
 
 /// Control characters made visible: names in a log may be hostile, and this goes to a terminal.
-struct Plain<'a>(&'a str);
+pub(super) struct Plain<'a>(pub(super) &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,44 +144,6 @@ impl fmt::Display for Report {
                 }
             }
         }
-        let Completeness {
-            holes,
-            holes_left_off,
-            silent,
-            missing,
-            missing_total,
-        } = &self.completeness;
-        if *missing_total > 0 {
-            writeln!(
-                f,
-                "completeness: BROKEN, {missing_total} events of grants are in the API server's audit log and not here"
-            )?;
-            for line in missing {
-                writeln!(f, "  missing: {}", Plain(line))?;
-            }
-        }
-        let (named, possible) = match (*missing_total, holes.len() as u64 + holes_left_off) {
-            (0, 0) => return writeln!(f, "completeness: the log knows of no hole"),
-            (_, 0) => return writeln!(f, "  the log itself knows of no hole"),
-            (0, possible) => ("completeness:", possible),
-            (_, possible) => ("  the log itself names", possible),
-        };
-        writeln!(f, "{named} {possible} possible holes")?;
-        for hole in holes {
-            let at = chrono::DateTime::from_timestamp_millis(hole.at)
-                .map(|at| at.to_rfc3339())
-                .unwrap_or_default();
-            let cluster = hole.cluster.as_deref().unwrap_or("no cluster");
-            writeln!(
-                f,
-                "  entry {}: {}, {}, {at}",
-                hole.index,
-                hole.kind,
-                Plain(cluster)
-            )?;
-        }
-        silent
-            .iter()
-            .try_for_each(|cluster| writeln!(f, "  still silent: {}", Plain(cluster)))
+        write!(f, "{}", self.completeness)
     }
 }

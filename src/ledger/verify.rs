@@ -281,7 +281,7 @@ impl<'a> Verifier<'a> {
             let payload = open.payload(position);
             self.report.entries += 1;
             self.report.pruned += u64::from(payload.is_none());
-            self.report.completeness.look(index, &entry);
+            self.report.completeness.look(index, &entry, payload);
             if leaf == open.leaf(position) {
                 self.checks.approval(index, &entry, payload, &mut self.report);
             } else {

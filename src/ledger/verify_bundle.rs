@@ -119,7 +119,8 @@ fn check_entry(given: &BundleEntry, head: &Checkpoint, checks: &mut Checks<'_>, 
             why: error.to_string(),
         });
     }
-    report.completeness.look(index, &entry);
+    let known = given.payload.as_ref().map(|(_, payload)| payload.as_slice());
+    report.completeness.look(index, &entry, known);
     if let Some((salt, payload)) = &given.payload {
         if payload_digest(salt, payload) != entry.digest {
             return report.found(Problem::PayloadAltered { index });

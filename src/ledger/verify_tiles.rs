@@ -17,7 +17,7 @@ impl Verifier<'_> {
             self.report.entries += 1;
             match Entry::parse(bytes) {
                 Ok(entry) => {
-                    self.report.completeness.look(index, &entry);
+                    self.report.completeness.look(index, &entry, None);
                     if leaf == stored {
                         Checks::bare_approval(&entry, &mut self.report);
                     } else {

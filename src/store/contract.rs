@@ -336,6 +336,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Keeps a small value.
     async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError>;
+    /// How many events of an API server were counted ([`crate::domain::transition::Received`]) in slots that begin at
+    /// `from_ms` or later.
+    async fn received(&self, cluster: &str, server: &str, from_ms: i64) -> Result<u64, StoreError>;
+    /// The slots that begin in `from..to` (ms) become one that begins at `from`, with all their events; what began
+    /// before is forgotten. Again, it changes nothing more.
+    async fn fold_received(&self, cluster: &str, server: &str, from: i64, to: i64) -> Result<(), StoreError>;
     /// The clock was set back by `by`, and it is `now`: no job waits for a time that is still to come, no lease
     /// holds until then, and what was seen then was seen as much earlier. Again, it changes nothing more.
     async fn clock_set_back(&self, by: TimeDelta, now: Time) -> Result<(), StoreError>;

@@ -24,9 +24,16 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "scopes", every(1), |b| async move {
         b.look_after_scopes().await
     });
-    spawn(broker, tasks, stop, "canaries", every(1), |b| async move {
-        b.send_canaries().await
-    });
+    for (cluster, settings) in &broker.config.clusters {
+        // One that hangs holds no other up.
+        for server in settings.servers() {
+            let (cluster, server) = (cluster.clone(), server.to_owned());
+            spawn(broker, tasks, stop, "audit", every(1), move |b| {
+                let (cluster, server) = (cluster.clone(), server.clone());
+                async move { b.look_after_audit(&cluster, &server).await }
+            });
+        }
+    }
     spawn(broker, tasks, stop, "own uses", every(1), |b| async move {
         b.ask_as_grants().await
     });

@@ -441,7 +441,7 @@ async fn an_object_is_read_and_only_its_own_absence_is_none() {
         "a version that is not served says nothing"
     );
     assert!(world.cluster.kind(&key).await.is_err());
-    world.cluster.canary("breakglass-canary-00").await.unwrap();
+    world.cluster.canary("", "breakglass-canary-00").await.unwrap();
     assert!(
         world
             .cluster

@@ -22,7 +22,7 @@ const elsewhere = {
   'commit.ending-stuck': 'needs a removal to fail for a minute',
   'commit.canary-missed': 'needs audit to be silent for 90 s',
   'commit.canary-resumed': 'needs audit to have been silent for 90 s',
-  'commit.gap': 'needs a stream that outlives its access, or an event that was cut',
+  'store.fold_received': 'needs a process to be counted for a quarter of an hour',
   'commit.clock-set-back': 'needs the machine\'s clock to be set back',
   'store.clock_set_back': 'needs the machine\'s clock to be set back',
   'commit.deadline-due-soon': 'needs hours to pass',

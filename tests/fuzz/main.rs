@@ -87,6 +87,7 @@ targets! {
     yaml: an_edit_of_yaml_is_the_wanted_one_or_none,
     web: nothing_a_browser_carries_leads_elsewhere,
     segment: a_segment_reads_as_it_was_written,
+    figures: an_api_servers_figures_are_those_of_its_page,
     note: a_note_verifies_only_as_it_was_signed,
 }
 

@@ -100,6 +100,8 @@ macro_rules! contract {
             writes::a_finding_is_open_once_and_settled_once,
             writes::what_is_gathered_loses_no_change,
             writes::what_was_entered_is_known_by_its_key,
+            writes::a_batch_is_counted_once_and_with_its_entry,
+            writes::what_is_kept_with_an_entry_is_kept_with_it_or_not_at_all,
             jobs::a_job_is_leased_once,
             jobs::a_lease_that_is_over_is_taken_by_the_next,
             jobs::what_is_poked_while_leased_runs_again,

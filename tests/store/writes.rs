@@ -7,7 +7,7 @@ use crate::domain::grant::{EndCause, GrantState};
 use crate::domain::job::JobKind;
 use crate::domain::notice::Notice;
 use crate::domain::request::{Approved, Request};
-use crate::domain::transition::{About, Record, Transition, Write, record};
+use crate::domain::transition::{About, Received, Record, Transition, Write, record};
 use crate::fixture::{approval, at, follow_up, person};
 use crate::ids::{FindingId, GrantId, NoticeId, RequestId};
 use crate::suite::{Engine, filed, granted, opened, said, signer};
@@ -503,4 +503,87 @@ pub async fn a_finding_is_open_once_and_settled_once<E: Engine>() {
         store.open_findings().await.unwrap().contains(&anew),
         "what happens again is found again"
     );
+}
+
+fn received(key: &str, server: &str, slots: &[(i64, u64)]) -> Write {
+    Write::Received(Received {
+        key: key.to_owned(),
+        cluster: "production".to_owned(),
+        server: server.to_owned(),
+        slots: slots.to_vec(),
+    })
+}
+
+pub async fn a_batch_is_counted_once_and_with_its_entry<E: Engine>() {
+    let (engine, store, _) = opened::<E>().await;
+    let grant = granted(&*store).await;
+    let batch = |says: &str, counted: Write| Transition::new(said(says)).write(counted);
+    let one = || received("one", "a", &[(1_000, 2), (1_250, 3)]);
+    for says in ["came", "came again"] {
+        store.commit(batch(says, one())).await.unwrap();
+    }
+    store
+        .commit(batch("another", received("two", "a", &[(1_250, 4), (9_000, 1)])))
+        .await
+        .unwrap();
+    store
+        .commit(batch("of another server", received("three", "", &[(1_250, 70)])))
+        .await
+        .unwrap();
+    // Nothing of a transition that fails is counted, and its batch may come again.
+    let stale = Write::Grant {
+        expected: GrantState::Active,
+        new: grant,
+    };
+    let four = || received("four", "a", &[(9_000, 500)]);
+    assert!(store.commit(batch("fails", four()).write(stale)).await.is_err());
+    drop(store);
+    let store = engine.open(Arc::new(ManualClock::at(at(5))), signer()).await;
+    let count = async |from| store.received("production", "a", from).await.unwrap();
+    assert_eq!(
+        (count(0).await, count(1_250).await, count(1_251).await),
+        (10, 8, 1)
+    );
+    assert_eq!(store.received("production", "", 0).await.unwrap(), 70);
+    assert_eq!(store.received("elsewhere", "a", 0).await.unwrap(), 0);
+    for _ in 0..2 {
+        store
+            .fold_received("production", "a", 1_100, 2_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            (count(0).await, count(1_100).await, count(1_101).await),
+            (8, 8, 1)
+        );
+    }
+    store.commit(batch("comes again", four())).await.unwrap();
+    store
+        .commit(batch("late", received("five", "a", &[(1_100, 1)])))
+        .await
+        .unwrap();
+    assert_eq!(count(0).await, 509);
+    assert_eq!(
+        store.received("production", "", 0).await.unwrap(),
+        70,
+        "folding is one server's"
+    );
+}
+
+pub async fn what_is_kept_with_an_entry_is_kept_with_it_or_not_at_all<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let grant = granted(&*store).await;
+    let keep = |value: &str| {
+        Transition::new(said(value)).write(Write::Keep {
+            name: "counting".to_owned(),
+            value: value.to_owned(),
+        })
+    };
+    store.commit(keep("one")).await.unwrap();
+    store.commit(keep("two")).await.unwrap();
+    let stale = Write::Grant {
+        expected: GrantState::Active,
+        new: grant,
+    };
+    assert!(store.commit(keep("three").write(stale)).await.is_err());
+    assert_eq!(store.setting("counting").await.unwrap().as_deref(), Some("two"));
 }

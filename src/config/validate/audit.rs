@@ -16,6 +16,23 @@ pub(super) fn senders(config: &Config, found: &mut Findings) {
                 "give one of them, or both",
             );
         }
+        for (own, server) in &cluster.api_servers {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_');
+            let steps = path!["clusters", name, "api_servers", own];
+            if own.is_empty() || own.len() > 63 || !own.chars().all(plain) {
+                found.say(
+                    steps.clone(),
+                    "the name is part of a path: letters, digits, `-`, `.` and `_`, 63 at most",
+                );
+            }
+            if !server.address.is_https() {
+                let steps = steps.into_iter().chain([Step::from("address")]).collect();
+                found.say(
+                    steps,
+                    "expected an https address: the broker's token is sent there",
+                );
+            }
+        }
         if sender.client_ca_file.is_some() && config.server.tls.is_none() {
             found.help(
                 path!["clusters", name, "audit", "client_ca_file"],

@@ -34,7 +34,7 @@ impl SqliteStore {
             .await
             .map_err(database("beginning a commit"))?;
         for write in &transition.writes {
-            documents::apply(&mut transaction, write).await?;
+            documents::apply(&mut transaction, write, now).await?;
         }
         let given = transition.records.len() as u64;
         let fresh = unseen(&mut transaction, transition.records, now).await?;

@@ -8,6 +8,7 @@ mod file;
 mod jobs;
 mod ledger;
 mod read;
+mod received;
 mod sessions;
 mod tree;
 mod versions;
@@ -38,7 +39,6 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -370,6 +370,12 @@ impl Store for SqliteStore {
     }
     async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
         self.write_setting(name, value).await
+    }
+    async fn received(&self, cluster: &str, server: &str, from_ms: i64) -> Result<u64, StoreError> {
+        self.read_received(cluster, server, from_ms).await
+    }
+    async fn fold_received(&self, cluster: &str, server: &str, from: i64, to: i64) -> Result<(), StoreError> {
+        self.write_folded(cluster, server, from, to).await
     }
     async fn clock_set_back(&self, by: TimeDelta, now: Time) -> Result<(), StoreError> {
         self.hasten_jobs(now).await?;

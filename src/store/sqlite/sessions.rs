@@ -6,6 +6,7 @@ use crate::domain::person::Person;
 use crate::store::contract::StoreError;
 use chrono::TimeDelta;
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
 impl SqliteStore {
     /// `fresh`: only if the id is new; otherwise only if the session still exists. Says whether it was kept.
@@ -77,16 +78,7 @@ impl SqliteStore {
 
     pub(super) async fn write_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
-        sqlx::query(
-            "INSERT INTO settings (name, value) VALUES (?, ?)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(name)
-        .bind(value)
-        .execute(&mut *writer)
-        .await
-        .map_err(database("keeping a setting"))?;
-        Ok(())
+        keep(&mut writer, name, value).await
     }
 
     pub(super) async fn remove_expired(&self, now: Time) -> Result<(), StoreError> {
@@ -109,4 +101,22 @@ impl SqliteStore {
         .map_err(database("tidying event keys"))?;
         Ok(())
     }
+}
+
+/// Keeps a small value.
+pub(super) async fn keep(
+    connection: &mut SqliteConnection,
+    name: &str,
+    value: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO settings (name, value) VALUES (?, ?)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(connection)
+    .await
+    .map_err(database("keeping a setting"))?;
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! `POST /hooks/audit/{cluster}`: what an API server recorded. Durable, then 200.
+//! `POST /hooks/audit/{cluster}` and `/hooks/audit/{cluster}/{server}`: what an API server recorded. Durable, then
+//! 200. A name that is not configured is taken as none: what was recorded matters more than who says so.
 //!
 //! An API server sends anything that was not answered 2xx again, five times in about 100 s, and then
 //! drops it: so what cannot be read is kept as it came and answered 200, and only what could not be
@@ -58,17 +59,27 @@ impl Default for Receiver {
     }
 }
 
+/// Whose audit it is, as the path says.
+#[derive(Debug, serde::Deserialize)]
+pub struct Recipient {
+    cluster: String,
+    /// The API server's own name, where the path has one.
+    #[serde(default)]
+    server: String,
+}
+
 /// Takes one batch.
 pub async fn receive(
     State(app): State<App>,
     Extension(receiver): Extension<Arc<Receiver>>,
-    Path(cluster): Path<String>,
+    Path(to): Path<Recipient>,
     presented: Option<Extension<Presented>>,
     client: Option<Extension<Client>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let until = Instant::now() + ANSWER;
+    let Recipient { cluster, server } = to;
     let presented = presented
         .map(|Extension(presented)| presented)
         .unwrap_or_default();
@@ -101,7 +112,12 @@ pub async fn receive(
     // On a task of its own: an answer that comes too late, or a sender that hung up, must not stop what
     // follows a commit that took effect.
     let broker = Arc::clone(&app.broker);
-    let recorded = tokio::spawn(async move { record(&broker, &cluster, &taken).await });
+    let server = config
+        .clusters
+        .get(&cluster)
+        .map_or("", |known| known.server(&server))
+        .to_owned();
+    let recorded = tokio::spawn(async move { record(&broker, &cluster, &server, &taken).await });
     match timeout_at(until, recorded).await {
         Ok(Ok(Ok(()))) => StatusCode::OK.into_response(),
         Ok(Ok(Err(error))) => {
@@ -156,9 +172,9 @@ pub(super) async fn turn_away(app: &App, cluster: &str, client: Option<Client>, 
         .into_response()
 }
 
-async fn record(broker: &Broker, cluster: &str, taken: &Taken) -> BrokerResult<()> {
+async fn record(broker: &Broker, cluster: &str, server: &str, taken: &Taken) -> BrokerResult<()> {
     for part in parts(&taken.bytes) {
-        broker.record_batch(cluster, &part).await?;
+        broker.record_batch(cluster, server, &part).await?;
     }
     Ok(())
 }

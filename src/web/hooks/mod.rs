@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/hooks/audit/{cluster}", post(audit::receive))
+        .route("/hooks/audit/{cluster}/{server}", post(audit::receive))
         .layer(Extension(Arc::new(audit::Receiver::new())))
         .merge(
             Router::new()

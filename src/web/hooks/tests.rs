@@ -122,6 +122,37 @@ async fn entries(stage: &Stage, kind: EntryKind) -> usize {
 }
 
 #[tokio::test]
+async fn what_each_api_server_sent_is_counted_by_itself_and_each_batch_once() {
+    let stage = Stage::new().await;
+    let token = token(&stage);
+    let sent = [
+        ("production/control-1", 1),
+        ("production/control-1", 1),
+        ("production/control-2", 2),
+        ("production/control-2", 3),
+        ("production", 4),
+        // Nobody configured it: what it recorded counts as from a server without a name.
+        ("production/control-9", 5),
+    ];
+    for (to, n) in sent {
+        assert_eq!(
+            send(&stage, to, &token, false, batch(n)).await.status,
+            StatusCode::OK
+        );
+    }
+    let store = &stage.app.broker.store;
+    for (server, events) in [("control-1", 1), ("control-2", 2), ("", 2), ("control-9", 0)] {
+        assert_eq!(
+            store.received("production", server, 0).await.unwrap(),
+            events,
+            "{server}"
+        );
+    }
+    let answer = send(&stage, "production/control-1", "Bearer wrong", false, batch(6)).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn a_batch_is_durable_before_its_answer_and_a_repeat_changes_nothing() {
     let stage = Stage::new().await;
     let token = token(&stage);

@@ -1,7 +1,7 @@
 //! Clusters: can we still see?
 
 use crate::config::Cluster;
-use crate::web::pages::clusters::{ClusterView, ClustersPage};
+use crate::web::pages::clusters::{ClusterView, ClustersPage, ServerView};
 use crate::web::pages::{Badge, Facts, Href, Look, Note, Place, Shell, Words, count, lasting};
 use crate::web::{App, Result, Signed, page as answer, shell};
 use axum::extract::State;
@@ -67,6 +67,12 @@ async fn view(
         };
         notes.push(Note::new(Look::Late, "Audit is silent", words));
     }
+    let mut servers = vec![];
+    for own in config.servers() {
+        let (server, wrong) = server(app, shell, (name, own), config).await?;
+        notes.extend(wrong);
+        servers.push(server);
+    }
     let well = notes.is_empty();
     let badge = match (reachable.is_some(), silent) {
         (true, _) => Badge::new(Look::Late, "not reachable"),
@@ -75,13 +81,7 @@ async fn view(
     };
     let delay = broker.audit_delay_ms(name).map_or_else(
         || "not measured yet".to_owned(),
-        |ms| {
-            if ms < 1_000 {
-                format!("{ms} ms")
-            } else {
-                lasting(TimeDelta::milliseconds(ms))
-            }
-        },
+        |ms| short(TimeDelta::milliseconds(ms)),
     );
     let mut grants = Words::say(count(live.len(), "access is alive", "accesses are alive"));
     for grant in live
@@ -121,5 +121,73 @@ async fn view(
         badge,
         facts,
         notes,
+        servers,
     })
+}
+
+/// One API server, and what is wrong with it.
+async fn server(
+    app: &App,
+    shell: &Shell,
+    (cluster, name): (&str, &str),
+    config: &Cluster,
+) -> Result<(ServerView, Vec<Note>)> {
+    let broker = &app.broker;
+    let canaries = broker.canaries(cluster, name);
+    let bound = config.canary.alarm_after.delta();
+    let missed = canaries.missed(bound, shell.now);
+    let mut canary = match (canaries.back_at, canaries.last_delay()) {
+        (None, _) => Words::say("none came back yet"),
+        (Some(at), None) => Words::default().at(shell.when(at)),
+        (Some(at), Some(took)) => Words::default()
+            .at(shell.when(at))
+            .and(format!(", after {}", short(took))),
+    };
+    canary = canary.and(match missed {
+        0 => "; none of the last hour stayed away".to_owned(),
+        missed => format!("; {} of the last hour stayed away", count(missed, "one", "ones")),
+    });
+    if let Some(why) = &canaries.trouble {
+        canary = canary.and(format!("; the last one could not be sent: {why}"));
+    }
+    let counted = broker.counted(cluster, name).await?;
+    let events = match (counted.as_of, &counted.uncountable) {
+        (_, Some(why)) => Words::say(format!("audit is alive, losses are not countable: {why}")),
+        (None, None) => Words::say("not counted yet"),
+        (Some(as_of), None) => Words::say(format!(
+            "{} counted by the API server",
+            count(
+                usize::try_from(counted.audited).unwrap_or(usize::MAX),
+                "event",
+                "events"
+            )
+        ))
+        .and(match counted.lost {
+            0 => ", all of them are here, as of ".to_owned(),
+            lost => format!(", {lost} of them were lost, as of "),
+        })
+        .at(shell.when(as_of)),
+    };
+    let mut notes = vec![];
+    if let Some(since) = broker.audit_silent_since(cluster, name, config)
+        && !name.is_empty()
+    {
+        let words = Words::say(format!("Nothing of {name} has come back since "))
+            .at(shell.when(since))
+            .and(": what is done there now may not be recorded, and no access is lent.");
+        notes.push(Note::new(Look::Late, "One API server is silent", words));
+    }
+    let facts = Facts::default()
+        .with("Last canary", canary)
+        .with("Events", events);
+    let name = (!name.is_empty()).then(|| name.into());
+    Ok((ServerView { name, facts }, notes))
+}
+
+fn short(took: TimeDelta) -> String {
+    if took < TimeDelta::seconds(1) {
+        format!("{} ms", took.num_milliseconds())
+    } else {
+        lasting(took)
+    }
 }

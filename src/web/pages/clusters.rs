@@ -26,6 +26,17 @@ pub struct ClusterView {
     pub facts: Facts,
     /// What is wrong and what it means for requests.
     pub notes: Vec<Note>,
+    /// Its API servers, one by one.
+    pub servers: Vec<ServerView>,
+}
+
+/// One API server: are its canaries back, is all of its audit here?
+#[derive(Debug, Clone)]
+pub struct ServerView {
+    /// Its name; nothing where it is the cluster's only one.
+    pub name: Option<Text>,
+    /// Last canary, delay, misses, events counted and lost.
+    pub facts: Facts,
 }
 
 impl ClustersPage {

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod config;
 pub mod drift;
+pub mod figures;
 pub mod import;
 pub mod note;
 pub mod segment;

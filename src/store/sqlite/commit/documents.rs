@@ -1,7 +1,9 @@
 //! The documents with a state of their own: new ones, and updates guarded by the state and version
 //! that were read.
 
-use super::super::{database, index, json, ms};
+use super::super::sessions::keep;
+use super::super::{database, index, json, ms, received};
+use crate::clock::Time;
 use crate::domain::finding::Finding;
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::Grant;
@@ -11,7 +13,11 @@ use crate::domain::transition::Write;
 use crate::store::contract::StoreError;
 use sqlx::sqlite::SqliteConnection;
 
-pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    write: &Write,
+    now: Time,
+) -> Result<(), StoreError> {
     match write {
         Write::NewRequest(request) => insert_request(connection, request).await,
         Write::Request { expected, new } => update_request(connection, expected, new).await,
@@ -24,6 +30,8 @@ pub(super) async fn apply(connection: &mut SqliteConnection, write: &Write) -> R
         Write::Finding(finding) => settle_finding(connection, finding).await,
         Write::Delivery(delivery) => upsert_delivery(connection, delivery).await,
         Write::SettledDelivery(delivery) => settle_delivery(connection, delivery).await,
+        Write::Received(batch) => received::count(connection, batch, now).await,
+        Write::Keep { name, value } => keep(connection, name, value).await,
     }
 }
 

@@ -8,7 +8,7 @@ mod rest;
 mod watch;
 
 use super::approvals::ApprovalsPage;
-use super::clusters::{ClusterView, ClustersPage};
+use super::clusters::{ClusterView, ClustersPage, ServerView};
 use super::feed::{BypassForms, FeedEntry, FeedPage};
 use super::follow_up::{
     FollowUpCan, FollowUpPage, FollowUpState, ManualItem, ObjectBack, PullRequest, WayBack,

@@ -290,9 +290,19 @@ impl Sample {
                     Words::say("yes, asked ").at(self.when(-2).relative_only()),
                 )
                 .with("Audit delay", self.say(delay))
-                .with("Last canary", Words::from(self.when(-8)))
-                .with("Coverage", self.say("every event counted is here"))
                 .with("Self-heal", self.say("paused for payments/web until 03:14"))
+        };
+        let servers = |names: &[&str]| -> Vec<ServerView> {
+            let server = |name: &&str| ServerView {
+                name: (!name.is_empty()).then(|| self.t(name)),
+                facts: Facts::default()
+                    .with(
+                        "Last canary",
+                        Words::from(self.when(-8)).and(", after 1.1 s; all of the last hour came back"),
+                    )
+                    .with("Events", self.say("212 counted, 212 are here")),
+            };
+            names.iter().map(server).collect()
         };
         ClustersPage {
             shell: self.shell("Clusters", Some(Place::Clusters)),
@@ -306,9 +316,10 @@ impl Sample {
                         badge: self.badge(Look::Wait, "audit is late"),
                         facts: facts("48 s"),
                         notes: vec![Note::new(Look::Wait, self.t("Audit is 48 s behind."), self.say("A reveal waits for at most 45 s: keys cannot be made here until it catches up."))],
+                        servers: servers(&["control-1", "control-2"]),
                     },
-                    ClusterView { name: self.t("prod-eu"), well: true, badge: self.badge(Look::Done, "seen"), facts: facts("2.1 s"), notes: vec![] },
-                    ClusterView { name: self.t("prod-us"), well: true, badge: self.badge(Look::Done, "seen"), facts: facts("1.9 s"), notes: vec![] },
+                    ClusterView { name: self.t("prod-eu"), well: true, badge: self.badge(Look::Done, "seen"), facts: facts("2.1 s"), notes: vec![], servers: servers(&[""]) },
+                    ClusterView { name: self.t("prod-us"), well: true, badge: self.badge(Look::Done, "seen"), facts: facts("1.9 s"), notes: vec![], servers: servers(&[""]) },
                 ]
             },
         }
