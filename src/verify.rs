@@ -11,7 +11,8 @@ use crate::ledger::bundle::MAX_BUNDLE;
 use crate::ledger::checkpoint::MAX_NOTE;
 use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey, notes_in};
 use crate::store::StoreError;
-use crate::store::sqlite::evidence::Evidence;
+use crate::store::sql::Evidence;
+use crate::store::sqlite::evidence;
 use address::Address;
 use audit_log::{AuditLog, Held};
 use progress::Bar;
@@ -144,7 +145,7 @@ async fn check_store(
     audit_log: Option<AuditLog>,
 ) -> Result<(Judged, Option<String>), Unchecked> {
     let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
-    let mut evidence = Evidence::open(path).await.map_err(refused)?;
+    let mut evidence = evidence(path).await.map_err(refused)?;
     let mut cut_off = None;
     let mut here = audit_log.as_ref().map(|_| Held::default());
     let mut judged = judge_stream(keys, held, async |pieces| {

@@ -5,6 +5,7 @@
 pub mod contract;
 pub mod session;
 pub mod signing;
+pub mod sql;
 pub mod sqlite;
 
 pub use contract::{

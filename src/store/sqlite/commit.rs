@@ -1,26 +1,27 @@
 //! The one write door. One transaction: guarded updates, entries with their signed checkpoint,
-//! jobs, notices. This file and its `documents` alone write to the tables of requests, grants,
-//! follow-ups, findings, deliveries, actions and the ledger (`tests/house.rs` holds the tree to that).
+//! jobs, notices.
 
-mod documents;
-
-use super::{SqliteStore, corrupt, database, index, jobs, json, ms};
+use super::SqliteStore;
 use crate::clock::Time;
-use crate::domain::canonical;
-use crate::domain::job::{Job, JobKind};
-use crate::domain::notice::{Delivery, Notice};
 use crate::domain::transition::{Move, Record, Transition, Write};
-use crate::ledger::{self, Draft, Frontier, Node, Seed, Segment};
+use crate::ledger::{self, Draft, Seed};
 use crate::store::contract::{Committed, StoreError};
-use serde_json::json as value;
+use crate::store::sql::commit::{
+    documents, draft, insert_job, insert_notice, store_head, store_nodes, store_segment,
+};
+use crate::store::sql::ledger::{HEAD, edge};
+use crate::store::sql::rows::{corrupt, database, index, json, ms};
+use crate::store::sql::{Connection as _, sql};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
 impl SqliteStore {
     pub(super) async fn write(&self, transition: Transition) -> Result<Committed, StoreError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.database.writer.lock().await;
         let written = self.write_on(&mut writer, transition).await;
-        self.renew_after(&mut writer, written).await
+        let is_broken = matches!(written, Err(StoreError::Database { .. }));
+        self.database.renew_if(is_broken, &mut writer).await;
+        written
     }
 
     async fn write_on(
@@ -34,7 +35,7 @@ impl SqliteStore {
             .await
             .map_err(database("beginning a commit"))?;
         for write in &transition.writes {
-            documents::apply(&mut transaction, write, now).await?;
+            documents::apply(&mut *transaction, write, now).await?;
         }
         let given = transition.records.len() as u64;
         let fresh = unseen(&mut transaction, transition.records, now).await?;
@@ -47,10 +48,10 @@ impl SqliteStore {
         }
         let (first, checkpoint) = self.append(&mut transaction, &fresh, &moves, now).await?;
         for notice in &transition.notices {
-            insert_notice(&mut transaction, notice, now).await?;
+            insert_notice(&mut *transaction, notice, now).await?;
         }
         for job in &transition.jobs {
-            jobs::insert(&mut transaction, job).await?;
+            insert_job(&mut *transaction, job).await?;
         }
         transaction.commit().await.map_err(database("committing"))?;
         Ok(Committed {
@@ -69,7 +70,12 @@ impl SqliteStore {
         moves: &[Move],
         now: Time,
     ) -> Result<(Option<u64>, String), StoreError> {
-        let (mut frontier, checkpoint) = super::ledger::head(connection).await?;
+        let rows = connection.rows(sql(HEAD)).await;
+        let rows = rows.map_err(database("reading the ledger's head"))?;
+        let row = rows
+            .first()
+            .ok_or_else(|| corrupt("a ledger")("its head is gone".to_owned()))?;
+        let (mut frontier, checkpoint) = edge(row, 0)?;
         if records.is_empty() {
             return Ok((None, checkpoint));
         }
@@ -82,35 +88,14 @@ impl SqliteStore {
         let segment = ledger::seal(&mut frontier, Seed::random(), now, &drafts)
             .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))?;
         let checkpoint = self.sign(&frontier).await?;
-        store_segment(connection, &segment).await?;
+        let first = segment.first;
         store_nodes(connection, &segment.nodes).await?;
+        store_segment(connection, segment).await?;
         store_head(connection, &frontier, &checkpoint, now).await?;
-        for (offset, record) in (segment.first..).zip(records) {
+        for (offset, record) in (first..).zip(records) {
             insert_line(connection, offset, record, now).await?;
         }
-        Ok((Some(segment.first), checkpoint))
-    }
-}
-
-/// The entry's payload: everything the record says, canonical, so that its hash covers the sentence too.
-/// The transition's first entry carries the states that it moved.
-fn draft(record: &Record, moves: &[Move]) -> Draft {
-    let mut payload = value!({
-        "about": record.about,
-        "controls": record.kind.controls(),
-        "facts": record.payload,
-        "says": record.sentence,
-    });
-    if !moves.is_empty() {
-        payload["moves"] = value!(moves);
-    }
-    Draft {
-        kind: record.kind,
-        at: record.at,
-        cluster: record.about.cluster.clone(),
-        request: record.about.request,
-        grant: record.about.grant,
-        payload: canonical::bytes(&payload),
+        Ok((Some(first), checkpoint))
     }
 }
 
@@ -180,88 +165,6 @@ async fn insert_line(
         .execute(connection)
         .await
         .map_err(database("indexing an action"))?;
-    }
-    Ok(())
-}
-
-async fn insert_notice(
-    connection: &mut SqliteConnection,
-    notice: &Notice,
-    now: Time,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO notices (id, at, document) VALUES (?, ?, ?)")
-        .bind(notice.id.to_string())
-        .bind(ms(notice.at))
-        .bind(json(notice)?)
-        .execute(&mut *connection)
-        .await
-        .map_err(database("adding a notice"))?;
-    for channel in &notice.channels {
-        let delivery = Delivery {
-            notice: notice.id,
-            channel: channel.clone(),
-            title: notice.title.clone(),
-            delivered_at: None,
-            attempts: 0,
-            error: None,
-            undeliverable: false,
-            settled: None,
-        };
-        documents::upsert_delivery(connection, &delivery).await?;
-        let job = Job::new(
-            JobKind::Deliver {
-                notice: notice.id,
-                channel: channel.clone(),
-            },
-            now,
-        );
-        jobs::insert(connection, &job).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn store_head(
-    connection: &mut SqliteConnection,
-    frontier: &Frontier,
-    checkpoint: &str,
-    at: Time,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO ledger_head (one, size, frontier, checkpoint, at) VALUES (1, ?, ?, ?, ?)
-         ON CONFLICT (one) DO UPDATE SET size = excluded.size, frontier = excluded.frontier,
-           checkpoint = excluded.checkpoint, at = excluded.at",
-    )
-    .bind(index(frontier.size()))
-    .bind(frontier.to_bytes())
-    .bind(checkpoint)
-    .bind(ms(at))
-    .execute(connection)
-    .await
-    .map_err(database("writing the ledger's head"))?;
-    Ok(())
-}
-
-async fn store_segment(connection: &mut SqliteConnection, segment: &Segment) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO segments (first, count, bytes) VALUES (?, ?, ?)")
-        .bind(index(segment.first))
-        .bind(segment.count)
-        .bind(&segment.bytes)
-        .execute(connection)
-        .await
-        .map_err(database("writing a segment"))?;
-    Ok(())
-}
-
-/// Keeps roots at the edges of tiles. Known ones stay: they are made from leaves that never change.
-pub(super) async fn store_nodes(connection: &mut SqliteConnection, nodes: &[Node]) -> Result<(), StoreError> {
-    for node in nodes {
-        sqlx::query("INSERT INTO tree_nodes (level, idx, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(node.level)
-            .bind(index(node.index))
-            .bind(node.hash.as_slice())
-            .execute(&mut *connection)
-            .await
-            .map_err(database("writing the tree"))?;
     }
     Ok(())
 }

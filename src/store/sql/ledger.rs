@@ -1,33 +1,42 @@
 //! The ledger's tables: segments, the head, and the look-up lines.
 
-use super::commit::store_head;
-use super::documents::Narrowed;
-use super::{SqliteStore, corrupt, database, index, ms, time};
+use super::narrowed::Narrowed;
+use super::query::{Row, sql};
+use super::rows::{corrupt, id, index, ms, time};
+use super::{Database, SqlStore};
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::About;
-use crate::ledger::segment::{HEADER_LEN, leaves as segment_leaves};
+use crate::ledger::segment::leaves as segment_leaves;
 use crate::ledger::{Checkpoint, Frontier, SignedCheckpoint, VerifierKey};
 use crate::store::contract::{EntryFilter, EntryLine, Head, Notable, Stands, StoreError, StoredSegment};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use std::str::FromStr;
 
-impl SqliteStore {
+/// The part of a segment that holds its leaf hashes.
+pub(super) const LEAVES: &str = "substr(bytes, 1, CAST(28 + 32 * count AS INTEGER))";
+const _: () = assert!(crate::ledger::HEADER_LEN == 28);
+
+/// The right edge of the tree and the newest checkpoint.
+pub(in crate::store) const HEAD: &str = "SELECT frontier, checkpoint FROM ledger_head WHERE one = 1";
+
+const COLUMNS: &str =
+    "entries.idx, entries.kind, entries.at, entries.entered, entries.request, entries.grant_id,
+    entries.follow_up, entries.cluster, entries.team, entries.profile, entries.person, entries.sentence";
+
+impl<D: Database> SqlStore<D> {
     /// Writes the head of the empty log when there is none; otherwise refuses to go on from a head that
     /// is not the one this broker signed.
     ///
     /// Whoever alters the stored frontier would otherwise have the next commit sign over it.
     pub(super) async fn start_ledger(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM ledger_head) AS heads, (SELECT size FROM ledger_head) AS size,
-               (SELECT max(first + count) FROM segments) AS stored",
-        )
-        .fetch_one(&mut *writer)
-        .await
-        .map_err(database("opening the ledger"))?;
-        let stored = row.get::<Option<i64>, _>("stored").unwrap_or(0);
-        if row.get::<i64, _>("heads") == 0 {
+        // One statement, so that another broker's commit lies before all of it or after.
+        let query = sql("SELECT stored, size, frontier, checkpoint
+             FROM (SELECT coalesce(max(first + count), 0) AS stored FROM segments) AS kept
+             LEFT JOIN ledger_head ON one = 1");
+        let rows = self.rows("opening the ledger", query).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| corrupt("a ledger")("nothing".to_owned()))?;
+        let stored = row.int(0)?;
+        let Some(size) = row.some_int(1)? else {
             if stored > 0 {
                 return Err(refused(format!(
                     "{stored} entries are stored and their signed head is gone"
@@ -35,14 +44,14 @@ impl SqliteStore {
             }
             let frontier = Frontier::default();
             let checkpoint = self.sign(&frontier).await?;
-            return store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await;
-        }
-        let (frontier, checkpoint) = head(&mut writer).await?;
-        if row.get::<Option<i64>, _>("size") != Some(index(frontier.size())) {
+            self.begin_head(&frontier, &checkpoint, self.clock.now()).await?;
+            return Ok(());
+        };
+        let (frontier, checkpoint) = edge(row, 2)?;
+        if size != index(frontier.size()) {
             return Err(refused("the head's size is not that of its frontier"));
         }
-        if stored != index(frontier.size()) {
-            let size = frontier.size();
+        if stored != size {
             return Err(refused(format!(
                 "its head is of {size} entries, and {stored} are stored"
             )));
@@ -52,7 +61,8 @@ impl SqliteStore {
         if !self.signers.keys().iter().all(is_by) {
             // A key came beside the one before: whoever holds only its public half can check from now on.
             let checkpoint = self.sign(&frontier).await?;
-            store_head(&mut writer, &frontier, &checkpoint, self.clock.now()).await?;
+            self.sign_head_again(&frontier, &checkpoint, self.clock.now())
+                .await?;
         }
         Ok(())
     }
@@ -80,7 +90,7 @@ impl SqliteStore {
     }
 
     /// The signed checkpoint over `frontier`.
-    pub(super) async fn sign(&self, frontier: &Frontier) -> Result<String, StoreError> {
+    pub(in crate::store) async fn sign(&self, frontier: &Frontier) -> Result<String, StoreError> {
         let checkpoint = Checkpoint::of(&self.signers.origin(), frontier);
         let signed = self.signers.sign(&checkpoint).await;
         signed
@@ -89,14 +99,13 @@ impl SqliteStore {
     }
 
     pub(super) async fn read_head(&self) -> Result<Head, StoreError> {
-        let row = sqlx::query("SELECT size, checkpoint, at FROM ledger_head WHERE one = 1")
-            .fetch_one(&self.readers)
-            .await
-            .map_err(database("reading the ledger's head"))?;
+        let query = sql("SELECT size, checkpoint, at FROM ledger_head WHERE one = 1");
+        let row = self.row("reading the ledger's head", query).await?;
+        let row = row.ok_or_else(|| corrupt("a ledger")("its head is gone".to_owned()))?;
         Ok(Head {
-            size: row.get::<i64, _>("size").unsigned_abs(),
-            checkpoint: row.get("checkpoint"),
-            at: time(row.get("at"))?,
+            size: row.count(0)?,
+            checkpoint: row.text(1)?.to_owned(),
+            at: time(row.int(2)?)?,
         })
     }
 
@@ -107,60 +116,54 @@ impl SqliteStore {
         // What is rarest leads: the actions on one object, then the time, then the notable actions.
         let from = match (filter.object.is_some(), filter.notable.is_some(), timed) {
             (false, false, _) => "entries",
-            (false, true, true) => "entries CROSS JOIN actions ON actions.entry = entries.idx",
-            _ => "actions CROSS JOIN entries ON entries.idx = actions.entry",
+            (false, true, true) => D::ENTRIES_AND_ACTIONS,
+            _ => D::ACTIONS_AND_ENTRIES,
         };
         let order = match from {
             _ if timed => "entries.at DESC, entries.idx DESC",
             "entries" => "entries.idx DESC",
             _ => "actions.entry DESC",
         };
-        // Of what is common the `+` lets no index lead where the time does.
+        // Of what is common the `|| ''` lets no index lead where the time does.
         let by = |plain: &'static str, beside: &'static str| if timed { beside } else { plain };
-        let rows = Narrowed::rows("entries.*", from)
+        let query = Narrowed::rows(COLUMNS, from)
             .only(told, "entries.kind <> 'audit-event'")
-            .among(by("entries.kind", "+entries.kind"), &kinds)
+            .among(by("entries.kind", "entries.kind || ''"), &kinds)
             .also(filter.notable.map(notable))
-            .also(filter.stands.map(stands))
-            .by(OBJECT, filter.object)
+            .also(filter.stands.map(stands::<D>))
+            .by(
+                D::OBJECT_IS,
+                filter.object.map(|object| object.to_ascii_lowercase()),
+            )
             .by("entries.request =", filter.request.map(|id| id.to_string()))
             .by("entries.grant_id =", filter.grant.map(|id| id.to_string()))
-            .by(by("entries.person =", "+entries.person ="), filter.person)
-            .by(by("entries.cluster =", "+entries.cluster ="), filter.cluster)
-            .by(by("entries.team =", "+entries.team ="), filter.team)
-            .by(by("entries.profile =", "+entries.profile ="), filter.profile)
+            .by(by("entries.person =", "entries.person || '' ="), filter.person)
+            .by(by("entries.cluster =", "entries.cluster || '' ="), filter.cluster)
+            .by(by("entries.team =", "entries.team || '' ="), filter.team)
+            .by(by("entries.profile =", "entries.profile || '' ="), filter.profile)
             .by("entries.at >=", filter.from.map(ms))
             .by("entries.at <=", filter.to.map(ms))
-            .before(timed, filter.before.map(index))
-            .first(order, filter.limit)
-            .build()
-            .fetch_all(&self.readers)
-            .await
-            .map_err(database("reading the ledger"))?;
+            .before(timed, filter.before)
+            .first(order, filter.limit);
+        let rows = self.rows("reading the ledger", query).await?;
         rows.iter().map(line).collect()
     }
 
     pub(super) async fn read_entry(&self, at: u64) -> Result<Option<EntryLine>, StoreError> {
-        let row = sqlx::query("SELECT * FROM entries WHERE idx = ?")
-            .bind(index(at))
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(database("reading the ledger"))?;
+        let query = sql("SELECT ")
+            .then(COLUMNS)
+            .then(" FROM entries WHERE idx = ")
+            .then_bind(at);
+        let row = self.row("reading the ledger", query).await?;
         row.as_ref().map(line).transpose()
     }
 
     pub(super) async fn read_segment_of(&self, at: u64) -> Result<Option<StoredSegment>, StoreError> {
-        let row = sqlx::query(
-            "SELECT first, count, bytes FROM segments WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
-        )
-        .bind(index(at))
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(database("reading a segment"))?;
-        Ok(row
-            .as_ref()
-            .map(segment)
-            .filter(|s| at < s.first + u64::from(s.count)))
+        let query =
+            sql("SELECT first, count, bytes FROM segments WHERE first <= $1 ORDER BY first DESC LIMIT 1");
+        let row = self.row("reading a segment", query.bind(at)).await?;
+        let found = row.map(segment).transpose()?;
+        Ok(found.filter(|s| at < s.first + u64::from(s.count)))
     }
 
     pub(super) async fn read_segments(
@@ -168,33 +171,27 @@ impl SqliteStore {
         first: u64,
         limit: u32,
     ) -> Result<Vec<StoredSegment>, StoreError> {
-        let rows =
-            sqlx::query("SELECT first, count, bytes FROM segments WHERE first >= ? ORDER BY first LIMIT ?")
-                .bind(index(first))
-                .bind(limit)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(database("reading segments"))?;
-        Ok(rows.iter().map(segment).collect())
+        let query = sql("SELECT first, count, bytes FROM segments WHERE first >= $1 ORDER BY first LIMIT $2");
+        let query = query.bind(first).bind(limit);
+        let rows = self.rows("reading segments", query).await?;
+        rows.into_iter().map(segment).collect()
     }
 
     pub(super) async fn read_leaves(&self, first: u64, count: u64) -> Result<Vec<[u8; 32]>, StoreError> {
         let end = first.saturating_add(count);
-        let rows = sqlx::query(
-            "SELECT first, count, substr(bytes, 1, ?3 + 32 * count) AS head FROM segments
-             WHERE first >= coalesce((SELECT max(first) FROM segments WHERE first <= ?1), 0) AND first < ?2
+        let query = sql("SELECT ")
+            .then(LEAVES)
+            .then(
+                " FROM segments
+             WHERE first >= coalesce((SELECT max(first) FROM segments WHERE first <= $1), 0) AND first < $2
              ORDER BY first",
-        )
-        .bind(index(first))
-        .bind(index(end))
-        .bind(i64::try_from(HEADER_LEN).unwrap_or(0))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading leaf hashes"))?;
+            )
+            .bind(first)
+            .bind(end);
         let mut leaves = vec![];
-        for row in &rows {
+        for row in self.rows("reading leaf hashes", query).await? {
             let (start, hashes) =
-                segment_leaves(row.get("head")).map_err(|error| corrupt("a segment")(error.to_string()))?;
+                segment_leaves(row.bytes(0)?).map_err(|error| corrupt("a segment")(error.to_string()))?;
             for (at, leaf) in (start..).zip(hashes) {
                 if at >= first && at < end {
                     leaves.push(leaf);
@@ -204,9 +201,6 @@ impl SqliteStore {
         Ok(leaves)
     }
 }
-
-/// In the very words of the index over objects.
-const OBJECT: &str = "json_extract(actions.document, '$.object') COLLATE NOCASE =";
 
 /// In the very words of the indices over the notable ones.
 fn notable(what: Notable) -> &'static str {
@@ -225,75 +219,62 @@ fn notable(what: Notable) -> &'static str {
     }
 }
 
-/// Those of few are collected, those of many looked up line by line (the `+` lets the index over an expression serve).
-fn stands(how: Stands) -> &'static str {
+/// Those of few are collected, those of many looked up line by line (the `|| ''` lets the index over an expression
+/// serve).
+fn stands<D: Database>(how: Stands) -> &'static str {
     match how {
         Stands::Running => "entries.request IN (SELECT request FROM grants WHERE state <> 'ended')",
         Stands::Owed => {
             "entries.request IN (SELECT json_extract(document, '$.request') FROM follow_ups WHERE closed_at IS NULL)"
         }
-        Stands::Late => {
-            "entries.request IN (SELECT json_extract(document, '$.request') FROM follow_ups
-               WHERE closed_at IS NULL AND EXISTS (SELECT 1 FROM json_each(document, '$.deadlines')
-                 WHERE json_extract(value, '$.state') = 'breached' AND json_extract(value, '$.met_at') IS NULL))"
-        }
+        Stands::Late => D::IS_LATE,
         Stands::Unreviewed => {
             "entries.request IN (SELECT json_extract(document, '$.request') FROM follow_ups
                WHERE json_extract(document, '$.reviewed') IS NULL)"
         }
         Stands::Reviewed => {
-            "EXISTS (SELECT 1 FROM follow_ups WHERE json_extract(document, '$.request') = +entries.request
+            "EXISTS (SELECT 1 FROM follow_ups WHERE json_extract(document, '$.request') = entries.request || ''
                AND json_extract(document, '$.reviewed') IS NOT NULL)"
         }
     }
 }
 
-fn segment(row: &SqliteRow) -> StoredSegment {
-    StoredSegment {
-        first: row.get::<i64, _>("first").unsigned_abs(),
-        count: row.get("count"),
-        bytes: row.get("bytes"),
-    }
+fn segment(mut row: Row) -> Result<StoredSegment, StoreError> {
+    Ok(StoredSegment {
+        first: row.count(0)?,
+        count: u32::try_from(row.count(1)?)
+            .map_err(|_| corrupt("a segment")("its count is out of range".to_owned()))?,
+        bytes: row.take_bytes(2)?,
+    })
 }
 
-fn line(row: &SqliteRow) -> Result<EntryLine, StoreError> {
-    let kind: &str = row.get("kind");
+fn line(row: &Row) -> Result<EntryLine, StoreError> {
+    let kind = row.text(1)?;
+    let text = |place| Ok::<_, StoreError>(row.some_text(place)?.map(str::to_owned));
     Ok(EntryLine {
-        index: row.get::<i64, _>("idx").unsigned_abs(),
+        index: row.count(0)?,
         kind: EntryKind::from_name(kind)
             .ok_or_else(|| corrupt("an entry")(format!("its kind {kind:?} is not known")))?,
-        at: time(row.get("at"))?,
-        entered: time(row.get("entered"))?,
+        at: time(row.int(2)?)?,
+        entered: time(row.int(3)?)?,
         about: About {
-            request: id(row.get("request"))?,
-            grant: id(row.get("grant_id"))?,
-            follow_up: id(row.get("follow_up"))?,
-            cluster: row.get("cluster"),
-            team: row.get("team"),
-            profile: row.get("profile"),
-            person: row.get("person"),
+            request: id(row.some_text(4)?)?,
+            grant: id(row.some_text(5)?)?,
+            follow_up: id(row.some_text(6)?)?,
+            cluster: text(7)?,
+            team: text(8)?,
+            profile: text(9)?,
+            person: text(10)?,
         },
-        sentence: row.get("sentence"),
+        sentence: row.text(11)?.to_owned(),
     })
 }
 
-fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<Option<T>, StoreError> {
-    text.map(|text| {
-        text.parse()
-            .map_err(|error: T::Err| corrupt("an id")(error.to_string()))
-    })
-    .transpose()
-}
-
-/// The right edge of the tree and the newest checkpoint.
-pub(super) async fn head(connection: &mut SqliteConnection) -> Result<(Frontier, String), StoreError> {
-    let row = sqlx::query("SELECT frontier, checkpoint FROM ledger_head WHERE one = 1")
-        .fetch_one(connection)
-        .await
-        .map_err(database("reading the ledger's head"))?;
-    let frontier = Frontier::from_bytes(row.get("frontier"))
+/// The frontier and the checkpoint that stand from `place` on in a row of the head.
+pub(in crate::store) fn edge(row: &Row, place: usize) -> Result<(Frontier, String), StoreError> {
+    let frontier = Frontier::from_bytes(row.bytes(place)?)
         .map_err(|error| corrupt("a ledger head")(error.to_string()))?;
-    Ok((frontier, row.get("checkpoint")))
+    Ok((frontier, row.text(place + 1)?.to_owned()))
 }
 
 fn refused(why: impl std::fmt::Display) -> StoreError {

@@ -1,7 +1,9 @@
 //! Reading back: documents by id and by filter.
 
-use super::documents::Narrowed;
-use super::{SqliteStore, database, json, ms, parse};
+use super::narrowed::Narrowed;
+use super::query::{Query, sql};
+use super::rows::{index, ms, parse};
+use super::{Database, SqlStore};
 use crate::domain::follow_up::FollowUp;
 use crate::domain::grant::Grant;
 use crate::domain::request::Request;
@@ -9,46 +11,34 @@ use crate::domain::transition::ActionRow;
 use crate::ids::{GrantId, RequestId};
 use crate::store::contract::{FollowUpFilter, GrantFilter, RequestFilter, StoreError};
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-impl SqliteStore {
+impl<D: Database> SqlStore<D> {
+    /// What the query's documents say.
     pub(super) async fn many<T: DeserializeOwned>(
         &self,
         what: &'static str,
-        sql: &'static str,
-        values: &[&str],
+        query: Query,
     ) -> Result<Vec<T>, StoreError> {
-        let mut query = sqlx::query(sql);
-        for value in values {
-            query = query.bind(*value);
-        }
-        let rows = query
-            .fetch_all(&self.readers)
-            .await
-            .map_err(database("reading"))?;
-        documents(what, &rows)
+        let rows = self.rows("reading", query).await?;
+        rows.iter().map(|row| parse(what, row.text(0)?)).collect()
     }
 
     pub(super) async fn one<T: DeserializeOwned>(
         &self,
         what: &'static str,
-        sql: &'static str,
-        values: &[&str],
+        query: Query,
     ) -> Result<Option<T>, StoreError> {
-        Ok(self.many(what, sql, values).await?.into_iter().next())
+        Ok(self.many(what, query).await?.into_iter().next())
     }
 
     pub(super) async fn read_entered(&self, keys: &[String]) -> Result<BTreeSet<String>, StoreError> {
-        let rows = sqlx::query("SELECT key FROM seen WHERE key IN (SELECT value FROM json_each(?))")
-            .bind(json(&keys)?)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(database("looking for repeats"))?;
-        let key = |row: &SqliteRow| row.try_get(0).map_err(database("looking for repeats"));
-        rows.iter().map(key).collect()
+        let wanted = sql("SELECT key FROM seen WHERE key IN (")
+            .then_list(keys)
+            .then(")");
+        let rows = self.rows("looking for repeats", wanted).await?;
+        rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
     }
 
     pub(super) async fn read_requests(&self, filter: RequestFilter) -> Result<Vec<Arc<Request>>, StoreError> {
@@ -87,23 +77,20 @@ impl SqliteStore {
         &self,
         requests: &[RequestId],
     ) -> Result<Vec<Arc<FollowUp>>, StoreError> {
-        let mut query = QueryBuilder::new(
-            "SELECT id, version FROM follow_ups
-             WHERE json_extract(document, '$.request') IN (SELECT value FROM json_each(",
-        );
-        query.push_bind(json(&requests)?).push("))");
+        if requests.is_empty() {
+            return Ok(vec![]);
+        }
+        let query = sql("SELECT id, version FROM follow_ups WHERE json_extract(document, '$.request') IN (")
+            .then_list(requests.iter().map(ToString::to_string))
+            .then(")");
         self.list(("a follow-up", "follow_ups"), &self.parsed.follow_ups, query)
             .await
     }
 
     pub(super) async fn count_unreviewed(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(
-            "SELECT count(*) AS count FROM follow_ups WHERE json_extract(document, '$.reviewed') IS NULL",
-        )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(database("counting"))?;
-        Ok(row.get::<i64, _>("count").unsigned_abs())
+        let query = sql("SELECT count(*) FROM follow_ups WHERE json_extract(document, '$.reviewed') IS NULL");
+        let row = self.row("counting", query).await?;
+        row.map_or(Ok(0), |row| row.count(0))
     }
 
     pub(super) async fn read_actions(
@@ -111,33 +98,14 @@ impl SqliteStore {
         grant: GrantId,
         after: Option<u64>,
     ) -> Result<Vec<(u64, ActionRow)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT entry, document FROM actions WHERE grant_id = ? AND entry > ?
+        let query = sql(
+            "SELECT entry, document FROM actions WHERE grant_id = $1 AND entry > $2
              ORDER BY received_us, entry",
-        )
-        .bind(grant.to_string())
-        .bind(after.map_or(-1, super::index))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(database("reading actions"))?;
+        );
+        let query = query.bind(grant.to_string()).bind(after.map_or(-1, index));
+        let rows = self.rows("reading actions", query).await?;
         rows.iter()
-            .map(|row| {
-                let entry: i64 = row.get("entry");
-                Ok((entry.unsigned_abs(), parse("an action", row.get("document"))?))
-            })
+            .map(|row| Ok((row.count(0)?, parse("an action", row.text(1)?)?)))
             .collect()
     }
-
-    pub(super) async fn read_setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("SELECT value FROM settings WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(database("reading a setting"))?;
-        Ok(row.map(|row| row.get("value")))
-    }
-}
-
-fn documents<T: DeserializeOwned>(what: &'static str, rows: &[SqliteRow]) -> Result<Vec<T>, StoreError> {
-    rows.iter().map(|row| parse(what, row.get("document"))).collect()
 }
