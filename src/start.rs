@@ -12,8 +12,9 @@ use breakglass::forge::{self, Forge, github::GitHub};
 use breakglass::identity::{self, Identity, OpenIdConnect};
 use breakglass::ledger::Signer;
 use breakglass::notify::{Channels, Notifier};
+use breakglass::store::postgres::{Alone, PostgresStore};
 use breakglass::store::sqlite::SqliteStore;
-use breakglass::store::{Sign, Signers, Store};
+use breakglass::store::{Sign, Signers, Store, StoreError};
 use breakglass::web;
 use breakglass::witness::{HttpWitnesses, Witnesses};
 use breakglass::worker;
@@ -69,12 +70,7 @@ async fn run(config: Config) -> Result<(), String> {
     }
     let newest = signers.remove(0);
     let signers = Signers::new(newest, signers);
-    let StoreConfig::Sqlite(path) = &config.store else {
-        return Err("store: this version keeps its store in SQLite only; PostgreSQL follows".to_owned());
-    };
-    let store = SqliteStore::open(path, Arc::clone(&clock), signers)
-        .await
-        .map_err(words)?;
+    let (store, alone) = open(&config.store, &clock, signers).await.map_err(words)?;
     let mut clusters: BTreeMap<String, Arc<dyn Cluster>> = BTreeMap::new();
     for (name, cluster) in &config.clusters {
         let connected = KubeCluster::connect(name, cluster)
@@ -82,7 +78,6 @@ async fn run(config: Config) -> Result<(), String> {
             .map_err(|error| format!("clusters.{name}: {error}"))?;
         clusters.insert(name.clone(), Arc::new(connected));
     }
-    let store: Arc<dyn Store> = Arc::new(store);
     let forge: Arc<dyn Forge> = Arc::new(GitHub::new(forge_settings(&config)?).map_err(words)?);
     let notifier: Arc<dyn Notifier> = Arc::new(Channels::new(&config)?);
     let identity: Arc<dyn Identity> =
@@ -117,7 +112,9 @@ async fn run(config: Config) -> Result<(), String> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     worker::start(&broker, &tasks, &stop);
     let app = web::App::new(Arc::clone(&broker), identity);
-    let served = web::serve(app, signalled()).await.map_err(words);
+    let served = web::serve(app, signalled_or_lost(alone.clone()))
+        .await
+        .map_err(words);
     stop.cancel();
     tasks.close();
     // Whatever does not finish is in the outbox and done by the next start.
@@ -127,7 +124,27 @@ async fn run(config: Config) -> Result<(), String> {
     {
         tracing::warn!("some loops did not stop in time");
     }
+    if alone.is_some_and(|alone| alone.is_lost()) {
+        return Err("the store: the session that held this broker's lock on its database is lost".to_owned());
+    }
     served
+}
+
+/// The store, and on PostgreSQL the right to be the one broker that works on it, for which it waits.
+async fn open(
+    store: &StoreConfig,
+    clock: &Arc<dyn Clock>,
+    signers: Signers,
+) -> Result<(Arc<dyn Store>, Option<Arc<Alone>>), StoreError> {
+    let clock = Arc::clone(clock);
+    Ok(match store {
+        StoreConfig::Sqlite(path) => (Arc::new(SqliteStore::open(path, clock, signers).await?), None),
+        StoreConfig::Postgres(address) => {
+            let alone = Alone::take(address.expose(), None).await?;
+            let store = PostgresStore::open_alone(&alone, clock, signers).await?;
+            (Arc::new(store), Some(Arc::new(alone)))
+        }
+    })
 }
 
 /// The keys that sign checkpoints, the one in force first.
@@ -188,6 +205,20 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 fn words(error: impl std::error::Error) -> String {
     breakglass::causes::chain(&error)
+}
+
+/// The end of the work: told, or because somebody else may be at it.
+async fn signalled_or_lost(alone: Option<Arc<Alone>>) {
+    let lost = async {
+        match alone {
+            Some(alone) => alone.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = signalled() => {}
+        () = lost => {}
+    }
 }
 
 /// Ctrl-C or SIGTERM.

@@ -12,7 +12,7 @@ use crate::ledger::checkpoint::MAX_NOTE;
 use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey, notes_in};
 use crate::store::StoreError;
 use crate::store::sql::Evidence;
-use crate::store::sqlite::evidence;
+use crate::store::{postgres, sqlite};
 use address::Address;
 use audit_log::{AuditLog, Held};
 use progress::Bar;
@@ -43,7 +43,7 @@ enum Unchecked {
     NoKey,
     #[error("{0:?} is neither a public key (name+hash+base64) nor a file that holds one: {1}")]
     Key(String, String),
-    #[error("{0}: {1}")]
+    #[error("{path}: {why}", path = named(.0), why = .1)]
     File(PathBuf, String),
 }
 
@@ -63,7 +63,8 @@ pub struct How {
     pub audit_logs: Vec<PathBuf>,
 }
 
-/// Checks the `SQLite` store, the export, or the log at `path`, an address that begins with http.
+/// Checks the store (a `SQLite` file, or a PostgreSQL database's address), the export, or the log at `path`, an
+/// address that begins with http.
 ///
 /// A completeness that has holes does not fail it: they are the log's own words, and are printed.
 pub async fn verify(path: &Path, how: &How) -> Said {
@@ -71,7 +72,7 @@ pub async fn verify(path: &Path, how: &How) -> Said {
         Ok((what, judged, cut_off)) => {
             let complete = judged.report.completeness.missing_total == 0;
             let whole = judged.report.integrity() == Integrity::Whole && complete && cut_off.is_none();
-            let mut text = format!("{}: {what}\n{judged}", path.display());
+            let mut text = format!("{}: {what}\n{judged}", named(path));
             if let Some(why) = cut_off {
                 text += "it could not be read to its end: ";
                 text += &why;
@@ -119,9 +120,13 @@ async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>
             .map_err(|error| failed(chain(&error)))?;
         return Ok(("a log, by its address".to_owned(), judged, cut_off));
     }
-    let start = read_start(path)?;
-    if start == SQLITE {
-        let (judged, cut_off) = check_store(path, keys, held, audit_log).await?;
+    let database = path.to_str().filter(|text| is_database(text));
+    if database.is_some() || read_start(path)? == SQLITE {
+        let opened = match database {
+            Some(address) => postgres::evidence(address).await,
+            None => sqlite::evidence(path).await,
+        };
+        let (judged, cut_off) = check_store(path, opened, keys, held, audit_log).await?;
         return Ok(("a broker's store".to_owned(), judged, cut_off));
     }
     if audit_log.is_some() {
@@ -138,14 +143,34 @@ async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>
     Ok((what, judge_bundle(&keys, &held, &bundle), None))
 }
 
+/// Is it the address of a PostgreSQL database?
+fn is_database(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
+/// What is checked, in words: an address without its password.
+fn named(path: &Path) -> String {
+    let text = path.display().to_string();
+    if !is_database(&text) {
+        return text;
+    }
+    let Ok(mut url) = url::Url::parse(&text) else {
+        return "the database".to_owned();
+    };
+    url.set_query(None);
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
 async fn check_store(
     path: &Path,
+    opened: Result<Evidence, StoreError>,
     keys: Vec<VerifierKey>,
     held: Vec<String>,
     audit_log: Option<AuditLog>,
 ) -> Result<(Judged, Option<String>), Unchecked> {
     let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
-    let mut evidence = evidence(path).await.map_err(refused)?;
+    let mut evidence = opened.map_err(refused)?;
     let mut cut_off = None;
     let mut here = audit_log.as_ref().map(|_| Held::default());
     let mut judged = judge_stream(keys, held, async |pieces| {
@@ -808,6 +833,17 @@ pub(crate) mod tests {
         let said = verify(&empty, &Log::key(), &[]).await;
         assert_eq!(said.code, 2);
         assert!(said.text.contains("not a broker's store"), "{}", said.text);
+    }
+
+    #[test]
+    fn a_database_is_named_without_its_password() {
+        let named = |text: &str| super::named(Path::new(text));
+        assert_eq!(
+            named("postgres://auditor:s3cr3t@db.example.test/b?sslmode=verify-full&password=s3cr3t"),
+            "postgres://auditor@db.example.test/b"
+        );
+        assert_eq!(named("postgres://a:s3cr3t@db:port/b"), "the database");
+        assert_eq!(named("/var/lib/breakglass.db"), "/var/lib/breakglass.db");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! [`contract::Store`] is what the rest of the house sees; an engine is chosen in `main`.
 
 pub mod contract;
+pub mod postgres;
 pub mod session;
 pub mod signing;
 pub mod sql;

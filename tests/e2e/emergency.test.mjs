@@ -139,6 +139,6 @@ test('an export and the whole store verify offline, and a changed byte does not'
   assert.equal(bad.status, 1, bad.stdout);
   assert.match(bad.stdout, /payload-altered/);
   await broker.stop();
-  const store = await breakglass(['verify', '--key', key, join(world.broker.dir, 'breakglass.db')], { anyStatus: true });
+  const store = await breakglass(['verify', '--key', key, world.broker.store], { anyStatus: true });
   assert.equal(store.status, 0, store.stdout + store.stderr);
 });

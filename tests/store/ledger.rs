@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use std::sync::Arc;
 
-fn verify(notes: &[String], segments: &[StoredSegment]) -> Report {
+pub fn verify(notes: &[String], segments: &[StoredSegment]) -> Report {
     let keys = [signer().verifier_key()];
     let checks = Checks {
         keys: &keys,
@@ -26,7 +26,7 @@ fn verify(notes: &[String], segments: &[StoredSegment]) -> Report {
 }
 
 /// All segments, page by page.
-async fn segments(store: &dyn Store) -> Vec<StoredSegment> {
+pub async fn segments(store: &dyn Store) -> Vec<StoredSegment> {
     let (mut all, mut next) = (vec![], 0);
     loop {
         let page = store.segments(next, 3).await.unwrap();

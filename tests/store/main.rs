@@ -1,5 +1,5 @@
 //! Every engine of the store is held to one contract: the cases of `suite` know nothing but
-//! [`breakglass::store::Store`]. What only SQLite promises is in `sqlite`.
+//! [`breakglass::store::Store`]. What only one engine promises is in the file of its name.
 
 use breakglass::{clock, config, domain, ids};
 
@@ -12,7 +12,9 @@ mod fixture;
 mod jobs;
 mod ledger;
 mod look_ups;
+mod postgres;
 mod questions;
+mod server;
 mod sqlite;
 mod suite;
 mod writes;

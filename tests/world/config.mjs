@@ -26,7 +26,8 @@ function secret(path, value) {
 /**
  * Writes `<dir>/breakglass.yaml` with its secrets beside it and returns its path.
  * `facts`: publicUrl, port, issuer, clientId, clientSecret, brokerKubeconfig, server, caFile, auditToken, forge
- * { apiUrl, webUrl, appId, privateKeyPem, webhookSecret, repository }, mail { host, port }.
+ * { apiUrl, webUrl, appId, privateKeyPem, webhookSecret, repository }, mail { host, port }, database (an address, where
+ * the store is in PostgreSQL).
  * `change(config)` may alter the object before it is written.
  */
 export function writeConfig({ dir, facts, change = (config) => config }) {
@@ -39,7 +40,7 @@ export function writeConfig({ dir, facts, change = (config) => config }) {
       // Everybody of this world sits at one address, and a few people ask for everything.
       limits: { requests_per_hour: 10_000, sign_ins_per_minute: 10_000 },
     },
-    store: { sqlite: join(dir, 'breakglass.db') },
+    store: facts.database ? { postgres: secret(join(secrets, 'postgres'), facts.database) } : { sqlite: join(dir, 'breakglass.db') },
     sign_in: {
       issuer: facts.issuer,
       client_id: facts.clientId,

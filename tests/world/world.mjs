@@ -16,6 +16,7 @@ import { Child, freePort, until } from './children.mjs';
 import { writeWhole } from './certificates.mjs';
 import { prepare, recommendedAuditPolicy, start as startCluster } from './cluster.mjs';
 import { clusterName, paths, writeConfig } from './config.mjs';
+import { startPostgres, wanted as postgresWanted } from './postgres.mjs';
 import { serveControl } from './control.mjs';
 import { startForge } from './forge/forge.mjs';
 import { startMail } from './mail.mjs';
@@ -126,10 +127,12 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
     const brokerDir = join(dir, 'broker');
     mkdirSync(brokerDir, { recursive: true, mode: 0o700 });
     const kubeconfig = join(brokerDir, 'kubeconfig');
+    const database = postgresWanted ? await started('PostgreSQL', startPostgres()) : undefined;
     const config = writeConfig({
       dir: brokerDir,
       change,
       facts: {
+        database: database?.address,
         publicUrl: url,
         port: ports.broker,
         issuer: signIn.issuer,
@@ -197,7 +200,7 @@ export async function startWorld({ dir, change, worldOnly = false, apiFlags = []
       signInAddress: signIn.issuer,
       forgeAddress: { url: forge.url, apiUrl: forge.apiUrl, appId: forge.appId, controlToken: forge.controlToken, tokens: forge.tokens(), repository: `${shop.owner}/${shop.name}`, gitUrl: shop.gitUrl },
       mailAddress: { host: mail.host, port: mail.port },
-      broker: { config, dir: brokerDir, auditPath: paths.audit, auditToken: secrets.audit },
+      broker: { config, dir: brokerDir, auditPath: paths.audit, auditToken: secrets.audit, store: database?.address ?? join(brokerDir, 'breakglass.db') },
     };
     writeWhole(join(dir, 'world.json'), JSON.stringify(facts, null, 2));
     return { ...facts, facts, file: join(dir, 'world.json'), handles, cluster, tap, mail, signIn, forge, sync, stop };

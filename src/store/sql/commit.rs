@@ -6,14 +6,14 @@ pub(in crate::store) mod documents;
 
 use super::jobs;
 use super::query::{Query, sql};
-use super::rows::{database, json, ms};
+use super::rows::{corrupt, database, json, ms};
 use super::{Connection, Database, SqlStore};
 use crate::clock::Time;
 use crate::domain::canonical;
 use crate::domain::job::{Job, JobKind};
 use crate::domain::notice::{Delivery, Notice};
 use crate::domain::transition::{Move, Record};
-use crate::ledger::{Draft, Frontier, Node, Segment};
+use crate::ledger::{self, Draft, Frontier, Node, Seed, Segment};
 use crate::store::contract::StoreError;
 use serde_json::json as value;
 
@@ -51,9 +51,26 @@ impl<D: Database> SqlStore<D> {
     }
 }
 
+/// The segment of these records; `frontier` goes on past it. The first carries the states that were moved.
+pub(in crate::store) fn sealed(
+    frontier: &mut Frontier,
+    records: &[Record],
+    moves: &[Move],
+    now: Time,
+) -> Result<Segment, StoreError> {
+    let of_first = std::iter::once(moves).chain(std::iter::repeat(&[][..]));
+    let drafts: Vec<Draft> = records
+        .iter()
+        .zip(of_first)
+        .map(|(record, moves)| draft(record, moves))
+        .collect();
+    ledger::seal(frontier, Seed::random(), now, &drafts)
+        .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))
+}
+
 /// The entry's payload: everything the record says, canonical, so that its hash covers the sentence too.
 /// The transition's first entry carries the states that it moved.
-pub(in crate::store) fn draft(record: &Record, moves: &[Move]) -> Draft {
+fn draft(record: &Record, moves: &[Move]) -> Draft {
     let mut payload = value!({
         "about": record.about,
         "controls": record.kind.controls(),

@@ -34,6 +34,9 @@ impl<D: Database> SqlStore<D> {
     }
 
     pub(super) async fn read_entered(&self, keys: &[String]) -> Result<BTreeSet<String>, StoreError> {
+        if keys.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let wanted = sql("SELECT key FROM seen WHERE key IN (")
             .then_list(keys)
             .then(")");

@@ -21,8 +21,10 @@ pub(super) async fn count(
         return Ok(());
     }
     for (slot, events) in received.slots.iter().filter(|(_, events)| *events > 0) {
-        let more = sql("INSERT INTO received (cluster, server, slot_ms, events) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (cluster, server, slot_ms) DO UPDATE SET events = received.events + excluded.events")
+        let more = sql(
+            "INSERT INTO received (cluster, server, slot_ms, events) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (cluster, server, slot_ms) DO UPDATE SET events = received.events + excluded.events",
+        )
         .bind(&received.cluster)
         .bind(&received.server)
         .bind(*slot)
@@ -57,14 +59,17 @@ impl<D: Database> SqlStore<D> {
         to_ms: i64,
     ) -> Result<(), StoreError> {
         let bound = |query: Query| query.bind(cluster).bind(server).bind(from_ms).bind(to_ms);
-        let one = bound(sql("INSERT INTO received (cluster, server, slot_ms, events)
+        let one = bound(sql(
+            "INSERT INTO received (cluster, server, slot_ms, events)
              SELECT $1, $2, $3, sum(events) FROM received
              WHERE cluster = $1 AND server = $2 AND slot_ms > $3 AND slot_ms < $4
              HAVING sum(events) > 0
-             ON CONFLICT (cluster, server, slot_ms) DO UPDATE SET events = received.events + excluded.events"));
-        let rest = bound(sql("DELETE FROM received
-             WHERE cluster = $1 AND server = $2 AND (slot_ms < $3 OR (slot_ms > $3 AND slot_ms < $4))"));
-        self.change_all("folding what was counted", vec![one, rest])
-            .await
+             ON CONFLICT (cluster, server, slot_ms) DO UPDATE SET events = received.events + excluded.events",
+        ));
+        let rest = bound(sql(
+            "DELETE FROM received
+             WHERE cluster = $1 AND server = $2 AND (slot_ms < $3 OR (slot_ms > $3 AND slot_ms < $4))",
+        ));
+        self.change_all("folding what was counted", vec![one, rest]).await
     }
 }

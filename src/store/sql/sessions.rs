@@ -74,8 +74,10 @@ impl<D: Database> SqlStore<D> {
         // The API server stops retrying after about 100 s; an hour leaves room for a tap or a proxy.
         // What people changed without a grant, and what they applied as it is printed, stays known: an import may
         // bring it again years later.
-        let old = sql("DELETE FROM seen WHERE at < $1 AND NOT (key >= 'bypass ' AND key < 'bypass!')
-               AND NOT (key >= 'audit ' AND key < 'audit!')")
+        let old = sql(
+            "DELETE FROM seen WHERE at < $1 AND NOT (key >= 'bypass ' AND key < 'bypass!')
+               AND NOT (key >= 'audit ' AND key < 'audit!')",
+        )
         .bind(ms(now - TimeDelta::hours(1)));
         self.change("tidying event keys", old).await?;
         Ok(())

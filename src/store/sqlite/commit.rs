@@ -4,10 +4,9 @@
 use super::SqliteStore;
 use crate::clock::Time;
 use crate::domain::transition::{Move, Record, Transition, Write};
-use crate::ledger::{self, Draft, Seed};
 use crate::store::contract::{Committed, StoreError};
 use crate::store::sql::commit::{
-    documents, draft, insert_job, insert_notice, store_head, store_nodes, store_segment,
+    documents, insert_job, insert_notice, sealed, store_head, store_nodes, store_segment,
 };
 use crate::store::sql::ledger::{HEAD, edge};
 use crate::store::sql::rows::{corrupt, database, index, json, ms};
@@ -79,14 +78,7 @@ impl SqliteStore {
         if records.is_empty() {
             return Ok((None, checkpoint));
         }
-        let of_first = std::iter::once(moves).chain(std::iter::repeat(&[][..]));
-        let drafts: Vec<Draft> = records
-            .iter()
-            .zip(of_first)
-            .map(|(record, moves)| draft(record, moves))
-            .collect();
-        let segment = ledger::seal(&mut frontier, Seed::random(), now, &drafts)
-            .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))?;
+        let segment = sealed(&mut frontier, records, moves, now)?;
         let checkpoint = self.sign(&frontier).await?;
         let first = segment.first;
         store_nodes(connection, &segment.nodes).await?;
