@@ -81,6 +81,10 @@ impl Reveal {
     pub fn is_own_use(&self, received_us: i64) -> bool {
         self.shown_at.is_none() || self.own_until_us.is_some_and(|until| received_us <= until)
     }
+
+    fn is_under_way(&self) -> bool {
+        self.shown_at.is_none() && self.over_at.is_none()
+    }
 }
 
 /// Why a grant ends.
@@ -481,16 +485,16 @@ impl Grant {
     /// `reveal` is under way.
     #[must_use]
     pub fn is_revealing(&self, reveal: RevealId) -> bool {
-        self.state == GrantState::Issuing
-            && self.reveals.iter().any(|r| r.id == reveal && r.over_at.is_none())
+        self.state == GrantState::Issuing && self.reveals.iter().any(|r| r.id == reveal && r.is_under_way())
     }
 
-    /// The reveal under way, if it is `reveal` and was not ordered away meanwhile.
+    /// The reveal under way, if it is `reveal` and was not ordered away meanwhile. One that was shown is in
+    /// somebody's hands: while the next is under way it stays what it is.
     fn issuing(&mut self, reveal: RevealId) -> Result<&mut Reveal, GrantRefusal> {
         self.expect(&[GrantState::Issuing])?;
         self.reveals
             .iter_mut()
-            .find(|r| r.id == reveal && r.over_at.is_none())
+            .find(|r| r.id == reveal && r.is_under_way())
             .ok_or(GrantRefusal::WrongState("being taken away"))
     }
 
@@ -654,6 +658,15 @@ mod tests {
         let (back, _) = issuing.reveal_failed(second, at(260)).unwrap();
         assert_eq!((back.state, back.ends_at), (GrantState::Active, Some(at(3700))));
         assert_eq!(back.reveals[1].over_at, None, "the key in use stays");
+    }
+
+    #[test]
+    fn a_key_in_use_is_not_taken_for_a_reveal_that_took_too_long() {
+        let active = revealed(ready(), at(100));
+        let in_use = active.reveals[0].id;
+        let (issuing, _) = active.begin_reveal(&person("oncall"), at(110)).unwrap();
+        assert!(!issuing.is_revealing(in_use));
+        assert!(issuing.reveal_failed(in_use, at(111)).is_err());
     }
 
     #[test]
