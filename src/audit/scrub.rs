@@ -161,13 +161,15 @@ impl Redactor {
             let attached = short_options && !word.starts_with("--") && word.len() > 2;
             if std::mem::take(&mut hide_next) && (!word.starts_with("--") || word.is_empty()) {
                 clean.push(self.mark());
-            } else if option.is_some_and(is_sensitive) || takes_secret {
-                hide_next = true;
-                clean.push(word.to_owned());
             } else if attached
                 && let Some(flag) = ["-p", "-a", "-u", "-w"].iter().find(|f| word.starts_with(**f))
             {
+                // `-pMyPass` is no option of that name; where it is one (`-password`), what follows goes too.
+                hide_next = option.is_some_and(is_sensitive);
                 clean.push(format!("{flag}{}", self.mark()));
+            } else if option.is_some_and(is_sensitive) || takes_secret {
+                hide_next = true;
+                clean.push(word.to_owned());
             } else {
                 clean.push(self.string(word, context));
             }

@@ -873,6 +873,31 @@ fn what_is_no_secret_stays_readable() {
     );
 }
 
+#[test]
+fn a_password_that_ends_like_the_name_of_an_option_is_one() {
+    for password in ["MyPass", "rootPassword", "Zq7aaJWT0", "s3cret-token"] {
+        let args = |word: String| {
+            let body = json!({"spec": {"containers": [{"args": ["mysql", word, "shop"]}]}});
+            shown(&intake(&[with(
+                event("create", POD, pod(""), 201),
+                "requestObject",
+                body,
+            )]))
+        };
+        assert!(!args(format!("-p{password}")).contains(password), "{password}");
+        let exec = format!("{POD}/exec?command=mysql&command=-p{password}&command=shop");
+        let asked = shown(&intake(&[event("get", &exec, pod("exec"), 101)]));
+        assert!(!asked.contains(password), "{password}");
+    }
+    let long = json!({"spec": {"containers": [{"args": ["ldapsearch", "-password", "Hidden1", "cn"]}]}});
+    let said = shown(&intake(&[with(
+        event("create", POD, pod(""), 201),
+        "requestObject",
+        long,
+    )]));
+    assert!(!said.contains("Hidden1"));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
