@@ -19,6 +19,8 @@ let broker;
 let facts;
 
 before(async () => {
+  // What brokers with stores of their own have told is not in this one's.
+  await world.mail.clear();
   broker = await startBroker({ config: world.broker.config });
   world.ledgerKey = await publicKey(world);
   await emergency.through();
