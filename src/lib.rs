@@ -8,6 +8,7 @@ pub mod causes;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod cores;
 pub mod domain;
 pub mod drift;
 pub mod drill;

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 /// The rooms by floor: a room may use those on lower floors, and on the ground floor its neighbours.
 const FLOORS: [&[&str]; 6] = [
-    &["causes", "clock", "ids", "config"],
+    &["causes", "clock", "cores", "ids", "config"],
     &["domain"],
     &["ledger", "audit", "drift"],
     &["store", "cluster", "forge", "notify", "identity", "witness"],

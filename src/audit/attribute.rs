@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Event, User};
 use super::foothold::{Foothold, Footholds};
-use crate::config::{Automation, GRANTS_GROUP, GRANTS_NAMESPACE};
+use crate::config::{Automation, GRANTS_GROUP, GRANTS_NAMESPACE, Keep};
 use crate::ids::GrantId;
 
 pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -32,6 +32,8 @@ pub trait Lookup {
     fn footholds(&self) -> &Footholds;
     /// Who the configuration says is no person.
     fn automation(&self) -> &Automation;
+    /// What is kept of events that are no grant's.
+    fn keep(&self) -> Keep;
 }
 
 /// One account of [`Accounts`].
@@ -57,6 +59,8 @@ pub struct Accounts {
     pub footholds: Arc<Footholds>,
     /// Who is no person there.
     pub automation: Automation,
+    /// What is kept of events that are no grant's.
+    pub keep: Keep,
 }
 
 impl Lookup for Accounts {
@@ -79,6 +83,10 @@ impl Lookup for Accounts {
 
     fn automation(&self) -> &Automation {
         &self.automation
+    }
+
+    fn keep(&self) -> Keep {
+        self.keep
     }
 }
 

@@ -4,18 +4,19 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    alarm::is_account_token,
     attribute::{self, Attribution, Lookup},
     bypass,
     classify::{self, Class, Classified, Flag},
+    clean::Fit,
     event::{self, Event},
     foothold::Foothold,
     key::EventKey,
     object::Object,
-    record::{Action, AlarmKind, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined},
+    record::{Action, AlarmKind, FirstUse, Intake, OwnUse, Quarantined},
     redact, scrub, split, words,
 };
 use crate::{clock::Time, domain::canonical, ids::GrantId};
+use std::ops::Range;
 
 /// How much of a payload that cannot be read is kept.
 const QUARANTINE_BYTES: usize = 64 << 10;
@@ -23,6 +24,18 @@ const QUARANTINE_BYTES: usize = 64 << 10;
 /// Reads the body of one delivery (an `EventList`, already unpacked) from `cluster`.
 #[must_use]
 pub fn digest_batch(cluster: &str, body: &[u8], lookup: &dyn Lookup, now: Time) -> Intake {
+    digest_fresh(cluster, body, lookup, now, &mut |_| true)
+}
+
+/// [`digest_batch`] without the events that are no grant's and not `fresh`. Those of grants are known by their keys.
+#[must_use]
+pub fn digest_fresh(
+    cluster: &str,
+    body: &[u8],
+    lookup: &dyn Lookup,
+    now: Time,
+    fresh: &mut dyn FnMut(&[u8]) -> bool,
+) -> Intake {
     let mut intake = Intake::default();
     let split = split::split(body);
     let is = |range: &Option<std::ops::Range<usize>>, text: &[u8]| {
@@ -39,56 +52,102 @@ pub fn digest_batch(cluster: &str, body: &[u8], lookup: &dyn Lookup, now: Time) 
             return intake;
         }
     }
+    let mut batch = Batch {
+        cluster,
+        body,
+        lookup,
+        now,
+        fit: Fit::taken(),
+        fresh,
+    };
     for item in split.items {
-        digest_event(cluster, &body[item], lookup, now, &mut intake);
+        batch.event(item, &mut intake);
     }
+    batch.fit.give_back();
     if let Some((at, reason)) = split.broken {
         intake.quarantine(reason, &body[at..]);
     }
     intake
 }
 
-/// Reads one event into `intake`.
-pub fn digest_event(cluster: &str, raw: &[u8], lookup: &dyn Lookup, now: Time, intake: &mut Intake) {
-    let event = match event::parse(raw) {
-        Ok(event) => event,
-        Err(error) => {
-            intake.undated += 1;
-            return intake.quarantine(&error.to_string(), raw);
-        }
-    };
-    intake.stages_us.push(event.stage_us);
-    let class = classify::classify(&event);
-    let whose = attribute::attribute(&event, lookup);
-    let view = View {
-        cluster,
-        raw,
-        event: &event,
-        class,
-        now,
-    };
-    match whose {
-        Attribution::Grant { grant, credential } => {
-            view.keep(grant, Credential::Known(credential), None, intake);
-        }
-        Attribution::OwnUse { grant, credential } => view.own_use(grant, credential, intake),
-        Attribution::UnknownCredential { grant, credential } => {
-            view.keep(grant, Credential::Unknown(credential), None, intake);
-        }
-        Attribution::Borrowed { grant, by } => view.borrowed(grant, by, intake),
-        Attribution::UnknownAccount { name } => {
-            view.alarm(AlarmKind::UnknownAccount { name }, intake);
-            intake.count(class.class);
-        }
-        Attribution::Broker => {
-            view.own(lookup, intake);
-            intake.count(class.class);
-        }
-        Attribution::Other => {
-            let told = intake.alarms.len();
-            view.stranger(intake);
-            view.bypass(lookup, told, intake);
-            intake.count(class.class);
+/// A batch that is being read.
+struct Batch<'b> {
+    cluster: &'b str,
+    body: &'b [u8],
+    lookup: &'b dyn Lookup,
+    now: Time,
+    fit: Fit,
+    fresh: &'b mut dyn FnMut(&[u8]) -> bool,
+}
+
+impl Batch<'_> {
+    /// Reads the event that lies at `place` into `intake`.
+    fn event(&mut self, place: Range<usize>, intake: &mut Intake) {
+        let Self {
+            cluster,
+            body,
+            lookup,
+            now,
+            fit,
+            fresh,
+        } = self;
+        let raw = &body[place.clone()];
+        let event = match event::parse(raw) {
+            Ok(event) => event,
+            Err(error) => {
+                intake.undated += 1;
+                return intake.quarantine(&error.to_string(), raw);
+            }
+        };
+        intake.stages_us.push(event.stage_us);
+        let class = classify::classify(&event);
+        let whose = attribute::attribute(&event, *lookup);
+        let view = View {
+            cluster,
+            raw,
+            event: &event,
+            class,
+            now: *now,
+        };
+        let mut other = |intake: &mut Intake| {
+            if fresh(raw) {
+                view.other(lookup.keep(), place.clone(), fit, intake);
+            } else {
+                intake.repeats += 1;
+            }
+        };
+        match whose {
+            Attribution::Grant { grant, credential } => {
+                view.keep(grant, Credential::Known(credential), None, intake);
+            }
+            Attribution::OwnUse { grant, credential } => {
+                if view.own_use(grant, credential, intake) {
+                    other(intake);
+                }
+            }
+            Attribution::UnknownCredential { grant, credential } => {
+                view.keep(grant, Credential::Unknown(credential), None, intake);
+            }
+            Attribution::Borrowed { grant, by } => {
+                if !view.borrowed(grant, by, intake) {
+                    other(intake);
+                }
+                view.stranger(intake);
+            }
+            Attribution::UnknownAccount { name } => {
+                view.alarm(AlarmKind::UnknownAccount { name }, intake);
+                other(intake);
+            }
+            Attribution::Broker => {
+                view.own(*lookup, intake);
+                other(intake);
+            }
+            Attribution::Other => {
+                let told = intake.alarms.len();
+                view.stranger(intake);
+                view.bypass(*lookup, told, intake);
+                other(intake);
+            }
         }
     }
 }
@@ -106,7 +165,7 @@ impl Intake {
         });
     }
 
-    fn count(&mut self, class: Class) {
+    pub(super) fn count(&mut self, class: Class) {
         self.counted_others.total += 1;
         *self.counted_others.by_class.entry(class).or_default() += 1;
     }
@@ -123,8 +182,8 @@ pub(super) struct View<'v> {
 
 impl View<'_> {
     /// What was done as another account is the session's own: kept, but for what merely looked. A Pod's own
-    /// process goes on reading and renewing its leases for as long as it lives.
-    fn borrowed(&self, grant: GrantId, by: Foothold, intake: &mut Intake) {
+    /// process goes on reading and renewing its leases for as long as it lives. Returns whether it was kept.
+    fn borrowed(&self, grant: GrantId, by: Foothold, intake: &mut Intake) -> bool {
         let event = self.event;
         let looked = matches!(self.class.class, Class::Read | Class::Logs | Class::Other);
         let acted = !looked && !bypass::is_idle(event);
@@ -137,10 +196,8 @@ impl View<'_> {
         self.alarm(kind, intake);
         if acted {
             self.keep(grant, Credential::Borrowed, Some(by), intake);
-        } else {
-            intake.count(self.class.class);
         }
-        self.stranger(intake);
+        acted
     }
 
     fn keep(&self, grant: GrantId, credential: Credential, borrowed: Option<Foothold>, intake: &mut Intake) {
@@ -278,50 +335,19 @@ impl View<'_> {
     }
 
     /// The broker asks for names that do not exist, and gets nothing. Its token doing anything else is stolen.
-    fn own_use(&self, grant: GrantId, credential: String, intake: &mut Intake) {
+    /// Returns whether it was the former.
+    fn own_use(&self, grant: GrantId, credential: String, intake: &mut Intake) -> bool {
         let event = self.event;
         let name = Object::of(event, None).and_then(|object| object.name);
         match name {
             Some(name) if *event.verb == *"get" && matches!(event.code(), Some(403 | 404)) => {
                 intake.own_uses.push(OwnUse { grant, name });
-                intake.count(self.class.class);
+                true
             }
-            _ => self.keep(grant, Credential::Unknown(Some(credential)), None, intake),
-        }
-    }
-
-    fn own(&self, lookup: &dyn Lookup, intake: &mut Intake) {
-        let event = self.event;
-        let Some(object) = Object::of(event, None) else {
-            return;
-        };
-        let account = object.name.clone().unwrap_or_default();
-        if *event.verb == *"create" && is_account_token(&object) {
-            let credential = attribute::issued_credential(event).map(str::to_owned);
-            let known = credential.as_ref().is_some_and(|id| {
-                let of = lookup.account(&account);
-                let mut ids = of
-                    .iter()
-                    .flat_map(|of| of.credentials.iter().chain(of.own.iter()));
-                ids.any(|known| attribute::bare(known) == id)
-            });
-            intake.issuances.push(Issuance {
-                account,
-                credential,
-                known,
-                level: event.level,
-                at_us: event.received_us,
-                code: event.code(),
-            });
-        } else if *event.verb == *"get" && object.name.is_some() {
-            intake.own.push(OwnEvent {
-                object,
-                uri: scrub::uri(&event.uri),
-                level: event.level,
-                code: event.code(),
-                at_us: event.received_us,
-                stage_us: event.stage_us,
-            });
+            _ => {
+                self.keep(grant, Credential::Unknown(Some(credential)), None, intake);
+                false
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod alarm;
 mod attribute;
 mod bypass;
 mod classify;
+mod clean;
 mod event;
 mod field;
 mod foothold;
@@ -21,6 +22,7 @@ pub mod import;
 mod intake;
 mod key;
 mod object;
+mod others;
 mod person;
 mod record;
 mod redact;
@@ -30,15 +32,17 @@ mod words;
 
 pub use attribute::{Accounts, Attribution, GrantRef, KnownGrant, Lookup, attribute};
 pub use classify::{Class, Classified, Flag, Flags, Stream, classify};
+pub use clean::Fit;
 pub use event::{Event, Level, ObjectRef, ParseError, Stage, Status, Text, User, parse};
 pub use field::may_write;
 pub use foothold::{Foothold, Footholds};
 pub use import::Wrapping;
-pub use intake::{digest_batch, digest_event};
+pub use intake::{digest_batch, digest_fresh};
 pub use key::EventKey;
 pub use object::Object;
 pub use record::{
-    Action, Alarm, AlarmKind, Bypass, Counts, FirstUse, Intake, Issuance, OwnEvent, OwnUse, Quarantined,
+    Action, Alarm, AlarmKind, Bypass, Counts, FirstUse, Intake, Issuance, Other, OwnEvent, OwnUse,
+    Quarantined, Stored,
 };
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use super::{
     classify::{Class, Flags, Stream},
@@ -317,6 +318,32 @@ pub struct Quarantined {
     pub cut: bool,
 }
 
+/// An event that is no grant's and is kept all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// When the API server got the request, microseconds since 1970.
+    pub received_us: i64,
+    /// What is stored of it.
+    pub stored: Stored,
+}
+
+impl Other {
+    /// When the API server got the request, to the millisecond.
+    #[must_use]
+    pub fn received(&self) -> Time {
+        event::time_of(self.received_us)
+    }
+}
+
+/// An event as it is stored, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// There is nothing to take out of it: these bytes of the body.
+    AsItCame(Range<usize>),
+    /// Redacted.
+    Redacted(Vec<u8>),
+}
+
 /// How many events were looked at and not kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -331,7 +358,9 @@ pub struct Counts {
 pub struct Intake {
     /// Every event of a grant, all stages.
     pub kept: Vec<Action>,
-    /// Everybody else's, the broker's own included.
+    /// Everybody else's that are kept, in the order they came.
+    pub others: Vec<Other>,
+    /// The rest of everybody else's, the broker's own included.
     pub counted_others: Counts,
     /// What people must look at.
     pub alarms: Vec<Alarm>,
@@ -345,6 +374,8 @@ pub struct Intake {
     pub own_uses: Vec<OwnUse>,
     /// The broker's own looks at single objects.
     pub own: Vec<OwnEvent>,
+    /// Events of others that came before and are neither kept nor counted again.
+    pub repeats: u64,
     /// What could not be read.
     pub quarantined: Vec<Quarantined>,
     /// When each event that came happened (its stage), microseconds since 1970 UTC.

@@ -60,7 +60,7 @@ pub(super) struct Patterns {
     /// A program of [`PROGRAMS`] and its arguments.
     program: Regex,
     short: Regex,
-    program_name: Regex,
+    pub(super) program_name: Regex,
     userinfo: Regex,
     pub(super) manifest: Regex,
     opaque: Regex,

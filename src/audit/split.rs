@@ -6,6 +6,9 @@ use std::ops::Range;
 /// What lies beyond is quarantined in one piece, so that a body of `{},{},…` stays cheap.
 const MAX_ITEMS: usize = 50_000;
 
+/// Why a body could not be followed that ends too early.
+pub const CUT: &str = "the body is cut";
+
 /// Where the events of a body lie.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Split {
@@ -70,7 +73,7 @@ impl Walk<'_> {
             match self.next() {
                 Some(b',') => {}
                 Some(b'}') => return self.end(),
-                _ => return Err("the body is cut"),
+                _ => return Err(CUT),
             }
         }
     }
@@ -95,9 +98,9 @@ impl Walk<'_> {
             match self.next() {
                 Some(b',') => {}
                 Some(b']') => return Ok(()),
-                _ => {
+                next => {
                     self.at = split.items.pop().map_or(from, |item| item.start);
-                    return Err("an item runs into something else");
+                    return Err(next.map_or(CUT, |_| "an item runs into something else"));
                 }
             }
         }
@@ -108,7 +111,7 @@ impl Walk<'_> {
         let mut open: Vec<u8> = Vec::new();
         loop {
             match self.body.get(self.at) {
-                None => return Err("the body is cut"),
+                None => return Err(CUT),
                 Some(b'"') => self.string()?,
                 Some(b'{') => {
                     open.push(b'}');
@@ -130,14 +133,14 @@ impl Walk<'_> {
                     let end = rest
                         .iter()
                         .position(|b| matches!(b, b',' | b'}' | b']') || b.is_ascii_whitespace());
-                    self.at += end.ok_or("the body is cut")?;
+                    self.at += end.ok_or(CUT)?;
                 }
                 Some(_) => {
                     let rest = &self.body[self.at..];
                     let end = rest
                         .iter()
                         .position(|b| matches!(b, b'"' | b'{' | b'[' | b'}' | b']'));
-                    self.at += end.ok_or("the body is cut")?;
+                    self.at += end.ok_or(CUT)?;
                 }
             }
             if open.is_empty() {
@@ -150,10 +153,7 @@ impl Walk<'_> {
         self.at += 1;
         loop {
             let rest = self.body.get(self.at..).unwrap_or_default();
-            let stop = rest
-                .iter()
-                .position(|b| matches!(b, b'"' | b'\\'))
-                .ok_or("the body is cut")?;
+            let stop = rest.iter().position(|b| matches!(b, b'"' | b'\\')).ok_or(CUT)?;
             if rest[stop] == b'"' {
                 self.at += stop + 1;
                 return Ok(());

@@ -116,6 +116,8 @@ pub(super) fn key(cluster: &str, alarm: &Alarm) -> String {
             format!("borrowed {cluster} {grant} {account} {by} {how}")
         }
         AlarmKind::LastingToken { account } => format!("lasting-token {cluster} {account}"),
+        // Beside whatever else is wrong with one of the events.
+        AlarmKind::SameAuditId { audit_id } => format!("same-audit-id {cluster} {audit_id}"),
         _ => format!("audit {cluster} {}", alarm.key),
     }
 }

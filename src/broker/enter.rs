@@ -2,11 +2,12 @@
 //! could not be read, and one that counts the rest.
 
 use super::record::{ISSUANCE, Known};
-use crate::audit::{self, Action, Flag, Intake, Issuance, Object};
+use crate::audit::{self, Action, Flag, Intake, Issuance, Object, Other, Stored};
 use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::Grant;
-use crate::domain::transition::{About, ActionRow, Record, record};
+use crate::domain::transition::{About, ActionRow, Kept, Record, record};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -40,10 +41,14 @@ pub(super) fn records(cluster: &str, digest: &str, intake: &Intake, known: &Know
         entry.key = Some(format!("quarantined {cluster} {raw}"));
         records.push(entry);
     }
-    if intake.counted_others.total > 0 {
-        let total = intake.counted_others.total;
-        let sentence = format!("{total} events of others were looked at and counted");
-        let facts = json!({"total": total, "by_class": intake.counted_others.by_class});
+    if intake.counted_others.total > 0 || !intake.others.is_empty() {
+        let (total, kept) = (intake.counted_others.total, intake.others.len());
+        let mut sentence = format!("{total} events of others were looked at and counted");
+        let mut facts = json!({"total": total, "by_class": intake.counted_others.by_class});
+        if kept > 0 {
+            sentence = format!("{kept} events of others were kept; {total} were looked at and counted");
+            facts["kept"] = json!(kept);
+        }
         let mut entry = record(
             EntryKind::BatchCount,
             now,
@@ -52,10 +57,33 @@ pub(super) fn records(cluster: &str, digest: &str, intake: &Intake, known: &Know
             facts,
         );
         // The same body sent again is the same batch.
-        entry.key = Some(format!("batch {cluster} {digest}"));
+        entry.key = Some(batch_key(cluster, digest));
         records.push(entry);
     }
     records
+}
+
+fn batch_key(cluster: &str, digest: &str) -> String {
+    format!("batch {cluster} {digest}")
+}
+
+/// The events of others that are kept: entered with their batch, found by nothing but their index.
+pub(super) fn kept(cluster: &str, digest: &str, body: &Bytes, others: Vec<Other>) -> Option<Kept> {
+    if others.is_empty() {
+        return None;
+    }
+    let stored = |other: Other| {
+        let at = other.received();
+        match other.stored {
+            Stored::AsItCame(place) => (at, body.slice(place)),
+            Stored::Redacted(event) => (at, event.into()),
+        }
+    };
+    Some(Kept {
+        batch: batch_key(cluster, digest),
+        cluster: cluster.to_owned(),
+        events: others.into_iter().map(stored).collect(),
+    })
 }
 
 fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
@@ -76,7 +104,8 @@ fn action_record(action: &Action, grant: Option<&Grant>, now: Time) -> Record {
         action.words.text.clone(),
         json!({"action": facts, "event": event}),
     );
-    entry.key = Some(action.key.to_string());
+    // The same event with another content is another entry, and an alarm.
+    entry.key = Some(format!("{} {}", action.key, action.content));
     let mut row = ActionRow {
         grant: Some(action.grant),
         cluster: action.cluster.clone(),

@@ -2,13 +2,15 @@
 //! gaps: what the ledger holds is not entered again, however long ago it was, and nothing that is asked of the
 //! present (is audit alive, how late is it) is answered by them.
 
-use super::record::{Came, Recorded};
+use super::digest::Came;
+use super::record::Recorded;
 use super::{Broker, Result};
 use crate::audit::{AlarmKind, Intake, Wrapping};
 use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::transition::{About, Record, record};
 use crate::ids::GrantId;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -18,8 +20,14 @@ impl Broker {
     ///
     /// # Errors
     /// The store's: nothing of it, or all of it, was entered.
-    pub async fn import_batch(&self, cluster: &str, body: &[u8], wrapping: Wrapping) -> Result<Recorded> {
-        Ok(self.take_in(cluster, body, Came::Imported(wrapping)).await?.0)
+    pub async fn import_batch(
+        &self,
+        cluster: &str,
+        body: impl Into<Bytes>,
+        wrapping: Wrapping,
+    ) -> Result<Recorded> {
+        let body = body.into();
+        Ok(self.take_in(cluster, &body, Came::Imported(wrapping)).await?.0)
     }
 
     /// What of `records` is new, and how many events were looked at for it; nothing where nothing is new.
@@ -31,6 +39,8 @@ impl Broker {
         wrapping: Wrapping,
         now: Time,
     ) -> Result<Vec<Record>> {
+        // What others did is counted and nothing more: whether it came before is not known.
+        intake.others.clear();
         let total = intake.counted_others.total + intake.kept.len() as u64;
         let mut known: BTreeMap<GrantId, BTreeSet<String>> = BTreeMap::new();
         let mut fresh = vec![];
@@ -65,7 +75,7 @@ impl Broker {
             let is_kept = || {
                 fresh
                     .iter()
-                    .any(|one| one.key.as_deref() == Some(alarm.key.to_string().as_str()))
+                    .any(|one| event_key(one) == Some(alarm.key.to_string().as_str()))
             };
             if own && !is_kept() {
                 continue;
@@ -116,7 +126,7 @@ impl Broker {
         one: &Record,
         known: &mut BTreeMap<GrantId, BTreeSet<String>>,
     ) -> Result<bool> {
-        let (Some(key), Some(action)) = (&one.key, &one.action) else {
+        let Some(action) = &one.action else {
             return Ok(false);
         };
         let Some(grant) = action.grant else {
@@ -139,8 +149,13 @@ impl Broker {
                 new.insert(keys.map(str::to_owned).collect())
             }
         };
-        Ok(keys.contains(key))
+        Ok(event_key(one).is_some_and(|key| keys.contains(key)))
     }
+}
+
+/// The event's own key, whatever of its content came on this way.
+fn event_key(record: &Record) -> Option<&str> {
+    record.action.as_ref()?.facts.get("key")?.as_str()
 }
 
 #[cfg(test)]
@@ -230,7 +245,7 @@ mod tests {
         let of = |name: &str| event(&user, Some("one"), "delete", name);
         let (known, lost, outside) = (of("known"), of("lost"), event("alice", None, "delete", "outside"));
         broker
-            .record_batch(&grant.cluster, "", &list(&[&known, &outside]))
+            .record_batch(&grant.cluster, "", list(&[&known, &outside]))
             .await
             .unwrap();
         // What may come again from an API server is forgotten after an hour.
@@ -241,7 +256,7 @@ mod tests {
             .unwrap();
         let file = list(&[&known, &lost, &outside]);
         let first = broker
-            .import_batch(&grant.cluster, &file, Wrapping::Plain)
+            .import_batch(&grant.cluster, file.clone(), Wrapping::Plain)
             .await
             .unwrap();
         assert_eq!(first.entered, 2, "what was lost, and that there was an import");
@@ -252,7 +267,7 @@ mod tests {
                 .await
                 .unwrap();
             let again = broker
-                .import_batch(&grant.cluster, &file, Wrapping::Plain)
+                .import_batch(&grant.cluster, file.clone(), Wrapping::Plain)
                 .await
                 .unwrap();
             assert_eq!(again.entered, 0);
@@ -278,12 +293,15 @@ mod tests {
         asked["responseStatus"]["code"] = json!(404);
         let list = list(&[&asked]);
         broker
-            .import_batch(&grant.cluster, &list, Wrapping::Plain)
+            .import_batch(&grant.cluster, list.clone(), Wrapping::Plain)
             .await
             .unwrap();
         assert!(!broker.canary_came_back(&grant.cluster, &canary));
         assert_eq!(broker.audit_arrived_at(&grant.cluster), None);
-        broker.record_batch(&grant.cluster, "", &list).await.unwrap();
+        broker
+            .record_batch(&grant.cluster, "", list.clone())
+            .await
+            .unwrap();
         assert!(
             broker.canary_came_back(&grant.cluster, &canary),
             "the same, as it comes live"
@@ -318,14 +336,14 @@ mod tests {
         asked["responseStatus"]["code"] = json!(404);
         broker.own_token_for_test(grant.id, "own-1").await;
         let recorded = broker
-            .import_batch(&grant.cluster, &list(&[&asked]), Wrapping::Plain)
+            .import_batch(&grant.cluster, list(&[&asked]), Wrapping::Plain)
             .await
             .unwrap();
         assert_eq!(recorded.entered, 0);
         // Anything else by that key is an alarm, as it would have been then.
         let stolen = event(&user, Some("own-1"), "delete", "web-1");
         broker
-            .import_batch(&grant.cluster, &list(&[&stolen]), Wrapping::Plain)
+            .import_batch(&grant.cluster, list(&[&stolen]), Wrapping::Plain)
             .await
             .unwrap();
         assert_eq!(broker.store.open_findings().await.unwrap().len(), 1);

@@ -10,12 +10,12 @@ impl Broker {
     pub(super) fn compare_audit_ids(&self, cluster: &str, intake: &mut Intake) {
         self.audit.with(cluster, |seen| {
             for action in &intake.kept {
-                let Some(first) = seen.audit_ids.remember(&action.audit_id, action.request) else {
-                    continue;
-                };
+                let first = seen.audit_ids.remember(&action.audit_id, action.request);
+                let other = first.is_some_and(|first| first != action.request);
+                let differs = seen.audit_ids.differs(action.key, &action.content);
                 let audit_id = action.audit_id.clone();
                 let known = |alarm: &Alarm| matches!(&alarm.kind, AlarmKind::SameAuditId { audit_id: one } if *one == audit_id);
-                if first == action.request || intake.alarms.iter().any(known) {
+                if !(other || differs) || intake.alarms.iter().any(known) {
                     continue;
                 }
                 intake.alarms.push(Alarm {

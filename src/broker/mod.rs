@@ -13,6 +13,7 @@ pub mod clock;
 pub mod converge;
 pub mod deadlines;
 pub mod deliver;
+mod digest;
 pub mod end;
 mod enter;
 pub mod export;
@@ -44,6 +45,7 @@ pub mod start;
 pub mod unwritten;
 pub mod verify;
 pub mod watch;
+mod window;
 pub mod witness;
 
 use crate::clock::{Clock, Time};

@@ -5,9 +5,9 @@
 
 use crate::audit::EventKey;
 use crate::clock::Time;
+use bytes::Bytes;
 use chrono::TimeDelta;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 /// How much earlier a later event may arrive.
 const KEPT: TimeDelta = TimeDelta::seconds(20);
@@ -17,28 +17,28 @@ const BYTES: usize = 4 << 20;
 /// Batches, newest last.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Recent {
-    batches: VecDeque<(Time, Arc<[u8]>)>,
+    batches: VecDeque<(Time, Bytes)>,
     bytes: usize,
 }
 
 impl Recent {
     /// Keeps a batch that arrived now.
-    pub(super) fn push(&mut self, now: Time, body: &[u8]) {
+    pub(super) fn push(&mut self, now: Time, body: &Bytes) {
         self.forget(now);
         if body.len() > BYTES {
             return;
         }
         self.bytes += body.len();
-        self.batches.push_back((now, body.into()));
+        self.batches.push_back((now, body.clone()));
         while self.bytes > BYTES {
             self.drop_first();
         }
     }
 
     /// What arrived in the last seconds before `now`.
-    pub(super) fn since(&mut self, now: Time) -> Vec<Arc<[u8]>> {
+    pub(super) fn since(&mut self, now: Time) -> Vec<Bytes> {
         self.forget(now);
-        self.batches.iter().map(|(_, body)| Arc::clone(body)).collect()
+        self.batches.iter().map(|(_, body)| body.clone()).collect()
     }
 
     fn forget(&mut self, now: Time) {
@@ -54,11 +54,13 @@ impl Recent {
     }
 }
 
-/// Which request had which audit id, of the last thousands.
+/// Which request had which audit id, and which event which content, of the last thousands.
 #[derive(Debug, Default, Clone)]
 pub(super) struct AuditIds {
     requests: HashMap<String, EventKey>,
     order: VecDeque<String>,
+    contents: HashMap<EventKey, String>,
+    events: VecDeque<EventKey>,
 }
 
 /// How many audit ids of one cluster are remembered.
@@ -79,6 +81,21 @@ impl AuditIds {
         }
         None
     }
+
+    /// Remembers what the event of that key says; true where it said something else before.
+    pub(super) fn differs(&mut self, event: EventKey, content: &str) -> bool {
+        if let Some(first) = self.contents.get(&event) {
+            return first != content;
+        }
+        self.contents.insert(event, content.to_owned());
+        self.events.push_back(event);
+        if self.events.len() > IDS
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.contents.remove(&oldest);
+        }
+        false
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +112,8 @@ mod tests {
             ids.remember(&format!("other {n}"), key(3));
         }
         assert_eq!(ids.remember("one", key(4)), None);
+        assert!(!ids.differs(key(1), "this") && !ids.differs(key(1), "this"));
+        assert!(ids.differs(key(1), "that"));
         assert!(ids.requests.len() <= IDS);
     }
 
@@ -102,15 +121,15 @@ mod tests {
     fn batches_are_kept_for_seconds_and_within_bounds() {
         let at = |seconds| Time::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let mut recent = Recent::default();
-        recent.push(at(0), b"first");
-        recent.push(at(15), b"second");
+        recent.push(at(0), &Bytes::from_static(b"first"));
+        recent.push(at(15), &Bytes::from_static(b"second"));
         assert_eq!(recent.since(at(20)).len(), 2);
         let left = recent.since(at(21));
         assert_eq!(left.len(), 1);
         assert_eq!(&*left[0], b"second");
-        recent.push(at(22), &vec![0; BYTES]);
+        recent.push(at(22), &vec![0; BYTES].into());
         assert_eq!(recent.since(at(22)).len(), 1, "the newest");
-        recent.push(at(22), &vec![0; BYTES + 1]);
+        recent.push(at(22), &vec![0; BYTES + 1].into());
         assert!(recent.bytes <= BYTES);
     }
 }

@@ -3,20 +3,24 @@
 
 use super::arrivals::Batch;
 use super::canary::CANARY_PREFIX;
-use super::enter::records;
+use super::digest::{Came, digest};
+use super::enter::{kept, records};
 use super::heed::to_heed;
 use super::own_use::OwnUses;
 use super::recent::{AuditIds, Recent};
 use super::seen::ServerSeen;
+use super::window::Window;
 use super::{Broker, Result};
-use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant, Wrapping};
+use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant};
 use crate::clock::Time;
 use crate::config::BROKER_USER;
+use crate::cores;
 use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
 use crate::domain::transition::{Transition, Write};
 use crate::ids::GrantId;
 use crate::store::{Committed, GrantFilter};
+use bytes::Bytes;
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,6 +38,8 @@ const LATE: TimeDelta = TimeDelta::days(14);
 #[derive(Debug, Default)]
 pub struct AuditState {
     clusters: Mutex<BTreeMap<String, Seen>>,
+    /// Which events of others came lately.
+    window: Arc<Window>,
     /// How often it was said that accounts have changed.
     changes: AtomicU64,
     /// The broker's questions as the users of live grants.
@@ -63,7 +69,7 @@ pub(super) struct Seen {
 
 #[derive(Debug)]
 pub(super) struct Known {
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
     pub(super) grants: HashMap<GrantId, Arc<Grant>>,
 }
 
@@ -76,25 +82,20 @@ pub struct Recorded {
     pub repeats: u64,
 }
 
-/// How a batch came.
-#[derive(Clone, Copy)]
-pub(super) enum Came<'a> {
-    /// Just now, from the API server of this name; empty where it is not said which.
-    Now(&'a str),
-    /// A moment ago: it is looked at again.
-    Before,
-    /// From a file, in this wrapping.
-    Imported(Wrapping),
-}
-
 impl Broker {
     /// Enters one batch (an `EventList`, already unpacked) that the sender of `cluster` was
     /// authenticated for; `server` names the API server (empty where it has no name). Durable when it returns.
     ///
     /// # Errors
     /// The store's: the API server must send it again.
-    pub async fn record_batch(&self, cluster: &str, server: &str, body: &[u8]) -> Result<Recorded> {
-        let (recorded, learned) = self.take_in(cluster, body, Came::Now(server)).await?;
+    pub async fn record_batch(
+        &self,
+        cluster: &str,
+        server: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Recorded> {
+        let body = body.into();
+        let (recorded, learned) = self.take_in(cluster, &body, Came::Now(server)).await?;
         if learned {
             // Batches come out of order: what was done by it may have come before. Keys drop what is known.
             for recent in self.audit.recent(cluster, self.now()) {
@@ -102,7 +103,7 @@ impl Broker {
             }
         }
         self.audit
-            .with(cluster, |seen| seen.recent.push(self.now(), body));
+            .with(cluster, |seen| seen.recent.push(self.now(), &body));
         Ok(recorded)
     }
 
@@ -110,31 +111,40 @@ impl Broker {
     pub(super) async fn take_in(
         &self,
         cluster: &str,
-        body: &[u8],
+        body: &Bytes,
         came: Came<'_>,
     ) -> Result<(Recorded, bool)> {
         let now = self.now();
+        // What came a moment ago and is looked at again is in: only what is a session's after all is new.
+        let mut claim = matches!(came, Came::Now(_)).then(|| self.audit.window.claim(cluster));
         let mut known = self.known(cluster).await?;
-        let mut intake = audit::digest_batch(cluster, body, &known.accounts, now);
+        let mut intake = digest(cluster, body, &known, now, came, &mut claim).await;
         // A grant or credential written down a moment ago may not be in the snapshot yet.
         if intake.alarms.iter().any(|alarm| is_about_unknown(&alarm.kind)) {
             self.forget_accounts();
             self.find_earlier(cluster, &intake).await?;
             known = self.known(cluster).await?;
-            intake = audit::digest_batch(cluster, body, &known.accounts, now);
+            intake = digest(cluster, body, &known, now, came, &mut claim).await;
         }
         // What a session got hold of in this batch may have been used in it.
         let learned = self.learn(cluster, &intake);
         if learned {
             known = self.known(cluster).await?;
-            intake = audit::digest_batch(cluster, body, &known.accounts, now);
+            intake = digest(cluster, body, &known, now, came, &mut claim).await;
         }
         if let Came::Now(server) = came {
             self.note_seen(cluster, server, &intake, now);
         }
         self.compare_audit_ids(cluster, &mut intake);
-        let digest = hex::encode(Sha256::digest(body));
-        let mut records = records(cluster, &digest, &intake, &known, now);
+        let (digest, mut records, mut intake) = {
+            let (cluster, body, known) = (cluster.to_owned(), body.clone(), Arc::clone(&known));
+            cores::run(move || {
+                let digest = hex::encode(Sha256::digest(&body));
+                let records = records(&cluster, &digest, &intake, &known, now);
+                (digest, records, intake)
+            })
+            .await
+        };
         if let Came::Imported(wrapping) = came {
             records = self
                 .imported(cluster, records, &mut intake, wrapping, now)
@@ -144,19 +154,28 @@ impl Broker {
             Came::Now(server) => Some((server, Batch::of(&digest, &intake.stages_us, intake.undated, now))),
             Came::Before | Came::Imported(_) => None,
         };
-        let mut recorded = Recorded::default();
+        let mut recorded = Recorded {
+            repeats: intake.repeats,
+            ..Recorded::default()
+        };
         if let Some(mut transition) = Transition::batch(records) {
             for grant in to_heed(&intake) {
                 transition = transition.job(JobKind::Heed { grant }, now);
             }
-            let transition = self
+            let mut transition = self
                 .with_alarms(transition, cluster, &intake.alarms, &known.grants)
                 .await?;
+            transition
+                .kept
+                .extend(kept(cluster, &digest, body, intake.others));
             let committed = self
                 .commit_counted(cluster, batch, transition, &intake.bypasses)
                 .await?;
             recorded.entered = committed.entries;
-            recorded.repeats = committed.repeats;
+            recorded.repeats += committed.repeats;
+        }
+        if let Some(claim) = claim {
+            claim.keep();
         }
         Ok((recorded, learned))
     }
@@ -278,6 +297,12 @@ impl Broker {
                 .get(cluster)
                 .map(|cluster| cluster.audit.automation.clone())
                 .unwrap_or_default(),
+            keep: self
+                .config
+                .clusters
+                .get(cluster)
+                .map(|cluster| cluster.audit.keep)
+                .unwrap_or_default(),
             grants: grants
                 .values()
                 .map(|grant| {
@@ -345,7 +370,7 @@ impl AuditState {
         change(self.lock().entry(cluster.to_owned()).or_default());
     }
 
-    fn recent(&self, cluster: &str, now: Time) -> Vec<Arc<[u8]>> {
+    fn recent(&self, cluster: &str, now: Time) -> Vec<Bytes> {
         self.lock()
             .get_mut(cluster)
             .map(|seen| seen.recent.since(now))

@@ -139,6 +139,22 @@ pub struct AuditSender {
     /// Who changes this cluster and is no person: what a person changes without a grant is a finding.
     #[serde(default, skip_serializing_if = "Automation::is_empty")]
     pub automation: Automation,
+    /// What is kept of events that are no grant's. The rest is counted, whatever is kept.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+/// What is kept of the events that are no grant's. A grant's events and what is flagged are kept always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// All of them.
+    Everything,
+    /// What changed something, or may have.
+    Changes,
+    /// None.
+    #[default]
+    Grants,
 }
 
 /// The dead-man's switch: a request that must come back through audit.

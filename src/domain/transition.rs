@@ -13,6 +13,7 @@ use super::person::Person;
 use super::request::Request;
 use crate::clock::Time;
 use crate::ids::{FollowUpId, GrantId, RequestId};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -188,12 +189,25 @@ pub struct Received {
     pub slots: Vec<(i64, u64)>,
 }
 
+/// Events that are entered and have no rows to be found by: they are no grant's.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The key of the record of the batch they came in: where that one came before, so did they.
+    pub batch: String,
+    /// The cluster.
+    pub cluster: String,
+    /// When each happened, and the event itself as JSON, redacted.
+    pub events: Vec<(Time, Bytes)>,
+}
+
 /// What is written at once.
 #[derive(Debug, Clone)]
 #[must_use = "a transition does nothing until it is committed"]
 pub struct Transition {
     /// At least one.
     pub records: Vec<Record>,
+    /// What is entered behind them.
+    pub kept: Vec<Kept>,
     /// What changes.
     pub writes: Vec<Write>,
     /// Work that follows.
@@ -207,6 +221,7 @@ impl Transition {
     pub fn new(record: Record) -> Self {
         Self {
             records: vec![record],
+            kept: vec![],
             writes: vec![],
             jobs: vec![],
             notices: vec![],
@@ -225,6 +240,7 @@ impl Transition {
     /// Adds another transition: both are written at once.
     pub fn and(mut self, other: Self) -> Self {
         self.records.extend(other.records);
+        self.kept.extend(other.kept);
         self.writes.extend(other.writes);
         self.jobs.extend(other.jobs);
         self.notices.extend(other.notices);

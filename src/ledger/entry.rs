@@ -48,6 +48,48 @@ pub struct Draft {
     pub payload: Vec<u8>,
 }
 
+/// What a [`Draft`] says, wherever it lies: a payload may be put together from pieces.
+#[derive(Debug, Clone, Copy)]
+pub struct Content<'a> {
+    /// What the entry says.
+    pub kind: EntryKind,
+    /// When it happened.
+    pub at: Time,
+    /// The cluster it happened in.
+    pub cluster: Option<&'a str>,
+    /// The pieces of the payload, in order.
+    pub payload: [&'a [u8]; 3],
+}
+
+impl Draft {
+    /// What it says.
+    #[must_use]
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            kind: self.kind,
+            at: self.at,
+            cluster: self.cluster.as_deref(),
+            payload: [&self.payload, &[], &[]],
+        }
+    }
+}
+
+impl Content<'_> {
+    /// SHA-256(salt ‖ payload).
+    pub(super) fn digest(&self, salt: &Salt) -> Hash {
+        let mut hash = Sha256::new_with_prefix(salt);
+        for piece in self.payload {
+            hash.update(piece);
+        }
+        hash.finalize().into()
+    }
+
+    /// How long the payload is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.payload.iter().map(|piece| piece.len()).sum()
+    }
+}
+
 /// Why bytes are not an entry, or names do not fit into one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {

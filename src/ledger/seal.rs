@@ -1,12 +1,14 @@
 //! Writes segments: entries hashed, compressed, given their place; and payloads taken out again.
 //! The stored form is described in [`super::segment`].
 
-use super::entry::{Draft, Entry, EntryError, Salt, check_names, payload_digest};
+use super::entry::{Content, Draft, Entry, EntryError, Salt, check_names};
 use super::seed::Seed;
 use super::segment::{CRC_AT, HEADER_LEN, MAGIC, MAX_BODY, MAX_COUNT, SegmentError, VERSION, checksum, open};
 use super::tile::{Node, append};
 use super::tree::{Frontier, Hash, leaf_hash};
 use crate::clock::Time;
+use std::sync::{Mutex, PoisonError};
+use zstd::bulk::Compressor;
 
 // Level 3 is where more effort costs more time than it saves room for audit events.
 const ZSTD_LEVEL: i32 = 3;
@@ -33,6 +35,26 @@ pub enum SealError {
     Compress(#[source] std::io::Error),
 }
 
+/// Compressors that wait for the next segment: making one costs about as much as a small segment.
+static SPARE: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
+/// How many are kept.
+const SPARES: usize = 4;
+
+fn compressed(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = spare().pop();
+    let mut compressor = match taken {
+        Some(compressor) => compressor,
+        None => Compressor::new(ZSTD_LEVEL)?,
+    };
+    let packed = compressor.compress(body)?;
+    let mut spare = spare();
+    if spare.len() < SPARES {
+        spare.push(compressor);
+    }
+    Ok(packed)
+}
+
 /// Entries, hashed and stored: what one commit appends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -49,7 +71,7 @@ pub struct Segment {
 }
 
 /// A segment that has everything but its place in the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prepared {
     bytes: Vec<u8>,
     leaves: Vec<Hash>,
@@ -77,9 +99,15 @@ impl Prepared {
 }
 
 /// Hashes and compresses drafts. Needs no place in the log, so it may run beside other batches.
-#[expect(clippy::needless_pass_by_value, reason = "a seed is used once")]
 pub fn prepare(seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Prepared, SealError> {
-    let room: usize = drafts.iter().map(|draft| draft.payload.len() + 64).sum();
+    let drafts: Vec<_> = drafts.iter().map(Draft::content).collect();
+    prepare_contents(seed, entered_at, &drafts)
+}
+
+/// [`prepare`] for what is not put together as drafts.
+#[expect(clippy::needless_pass_by_value, reason = "a seed is used once")]
+pub fn prepare_contents(seed: Seed, entered_at: Time, drafts: &[Content<'_>]) -> Result<Prepared, SealError> {
+    let room: usize = drafts.iter().map(|draft| draft.len() + 64).sum();
     if drafts.is_empty() {
         return Err(SealError::Empty);
     }
@@ -98,10 +126,10 @@ pub fn prepare(seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Prepare
         let salt = salt_at(position);
         let entry = Entry {
             kind: draft.kind.name(),
-            cluster: draft.cluster.as_deref(),
+            cluster: draft.cluster,
             happened_at: draft.at.timestamp_millis(),
             entered_at,
-            digest: payload_digest(&salt, &draft.payload),
+            digest: draft.digest(&salt),
         };
         check_names(entry.kind, entry.cluster).map_err(|error| SealError::Names {
             position: position as usize,
@@ -109,7 +137,7 @@ pub fn prepare(seed: Seed, entered_at: Time, drafts: &[Draft]) -> Result<Prepare
         })?;
         entry.encode_into(&mut line);
         leaves.push(leaf_hash(&line));
-        put_entry(&mut body, &entry, None, Some(&draft.payload));
+        put_entry(&mut body, &entry, None, Some(&draft.payload[..]));
     }
     Ok(Prepared {
         bytes: pack(&leaves, &body)?,
@@ -127,7 +155,7 @@ pub fn seal(
     Ok(prepare(seed, entered_at, drafts)?.place(frontier))
 }
 
-fn put_entry(body: &mut Vec<u8>, entry: &Entry<'_>, salt: Option<&Salt>, payload: Option<&[u8]>) {
+fn put_entry(body: &mut Vec<u8>, entry: &Entry<'_>, salt: Option<&Salt>, payload: Option<&[&[u8]]>) {
     for name in [entry.kind, entry.cluster.unwrap_or_default()] {
         // Names were checked: at most 253 bytes.
         #[expect(clippy::cast_possible_truncation, reason = "bounded by check_names")]
@@ -139,8 +167,11 @@ fn put_entry(body: &mut Vec<u8>, entry: &Entry<'_>, salt: Option<&Salt>, payload
         body.push(1);
         body.extend(salt.into_iter().flatten());
         #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_BODY")]
-        body.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-        body.extend_from_slice(payload);
+        let len = payload.iter().map(|piece| piece.len()).sum::<usize>() as u32;
+        body.extend_from_slice(&len.to_be_bytes());
+        for piece in payload {
+            body.extend_from_slice(piece);
+        }
     } else {
         body.push(0);
         body.extend_from_slice(&entry.digest);
@@ -152,7 +183,7 @@ pub(super) fn pack(leaves: &[Hash], body: &[u8]) -> Result<Vec<u8>, SealError> {
     if body.len() > MAX_BODY {
         return Err(SealError::TooBig);
     }
-    let packed = zstd::bulk::compress(body, ZSTD_LEVEL).map_err(SealError::Compress)?;
+    let packed = compressed(body).map_err(SealError::Compress)?;
     let mut bytes = Vec::with_capacity(HEADER_LEN + leaves.len() * 32 + packed.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_be_bytes());
@@ -191,7 +222,7 @@ pub fn prune(bytes: &[u8], mut erase: impl FnMut(u64, &Entry<'_>) -> bool) -> Re
             &mut body,
             &entry,
             kept.as_ref().map(|(salt, _)| salt),
-            kept.map(|(_, payload)| payload),
+            kept.as_ref().map(|(_, payload)| std::slice::from_ref(payload)),
         );
     }
     let mut bytes = pack(&open.leaves, &body).map_err(SegmentError::Rewrite)?;

@@ -4,10 +4,12 @@
 
 pub mod contract;
 pub mod postgres;
+mod seal;
 pub mod session;
 pub mod signing;
 pub mod sql;
 pub mod sqlite;
+mod unindexed;
 
 pub use contract::{
     Committed, EntryFilter, EntryLine, FollowUpFilter, GrantFilter, Head, Notable, RequestFilter, Stands,

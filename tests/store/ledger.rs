@@ -1,7 +1,7 @@
 //! Whatever is committed, in whatever order, is one whole log under signed checkpoints.
 
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::transition::{About, Transition, record};
+use crate::domain::transition::{About, Kept, Transition, record};
 use crate::fixture::{at, grant, person};
 use crate::suite::{Engine, granted, opened, said, signer};
 use breakglass::ledger::report::Integrity;
@@ -124,15 +124,81 @@ pub async fn commits_side_by_side_make_one_log<E: Engine>() {
         .into_iter()
         .map(|committed| committed.checkpoint)
         .collect();
+    let mut before = 0;
     for (size, note) in (1..).zip(&notes) {
         let signed = SignedCheckpoint::parse(note).unwrap();
         signed.verify(&[signer().verifier_key()]).unwrap();
-        assert_eq!(signed.checkpoint().size, size);
+        // Those that were waiting together are signed together: never without the commit itself.
+        let signed = signed.checkpoint().size;
+        assert!(
+            signed >= size && signed >= before,
+            "{size}: {signed} after {before}"
+        );
+        before = signed;
     }
+    assert_eq!(before, 24);
     let report = verify(&notes, &segments(&*store).await);
     assert_eq!(
         (report.integrity(), report.size),
         (Integrity::Whole, 24),
+        "{:?}",
+        report.problems
+    );
+}
+
+/// A batch of `count` events that are kept, under the key of its own record.
+fn batch(key: &str, count: u8) -> Transition {
+    let mut counted = said(key);
+    counted.key = Some(key.to_owned());
+    let event = |n: u8| (at(n.into()), format!(r#"{{"auditID":"{key}-{n}"}}"#).into());
+    let mut transition = Transition::new(counted);
+    transition.kept.push(Kept {
+        batch: key.to_owned(),
+        cluster: "production".to_owned(),
+        events: (0..count).map(event).collect(),
+    });
+    transition
+}
+
+pub async fn what_is_kept_lies_in_the_log_without_a_row_and_comes_once<E: Engine>() {
+    let (engine, store, clock) = opened::<E>().await;
+    let first = store.commit(batch("one", 3)).await.unwrap();
+    assert_eq!((first.first, first.entries, first.repeats), (Some(0), 4, 0));
+    let again = store.commit(batch("one", 3)).await.unwrap();
+    assert_eq!((again.first, again.entries, again.repeats), (None, 0, 1));
+    assert_eq!(again.checkpoint, first.checkpoint);
+    // What came before is not entered again, and what comes beside it is.
+    let beside = store.commit(batch("one", 3).and(batch("two", 2))).await.unwrap();
+    assert_eq!((beside.first, beside.entries, beside.repeats), (Some(4), 3, 1));
+    let all = EntryFilter {
+        limit: 100,
+        ..EntryFilter::default()
+    };
+    let rows: Vec<_> = store
+        .entries(all)
+        .await
+        .unwrap()
+        .iter()
+        .map(|line| line.index)
+        .collect();
+    assert_eq!(rows, [4, 0], "events are found by their index alone");
+    drop(store);
+    let store = engine.open(Arc::new(clock), signer()).await;
+    let line = store.entry(2).await.unwrap().unwrap();
+    assert_eq!(
+        (line.index, line.kind, line.at, line.about),
+        (2, EntryKind::AuditEvent, at(1), About::cluster("production"))
+    );
+    assert_eq!(store.entry(7).await.unwrap(), None);
+    let segments = segments(&*store).await;
+    let open = breakglass::ledger::open(&segments[0].bytes).unwrap();
+    let payload: serde_json::Value = serde_json::from_slice(open.payload(3).unwrap()).unwrap();
+    assert_eq!(payload["facts"], json!({"event": {"auditID": "one-2"}}));
+    assert_eq!(payload["about"], json!({"cluster": "production"}));
+    let report = verify(&[beside.checkpoint], &segments);
+    assert_eq!(
+        (report.integrity(), report.size),
+        (Integrity::Whole, 7),
         "{:?}",
         report.problems
     );

@@ -100,6 +100,51 @@ pub async fn a_transition_is_written_whole<E: Engine>() {
     );
 }
 
+pub async fn a_refused_commit_takes_no_other_with_it<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let grant = granted(&*store).await;
+    let before = store.head().await.unwrap().size;
+    // What comes at once is written at once; every third of them decided on a state that is none.
+    let late = |n: u64| {
+        let new = grant.clone().ready(at(2)).unwrap();
+        let write = Write::Grant {
+            expected: GrantState::Active,
+            new,
+        };
+        let job = JobKind::End {
+            grant: GrantId::new(),
+        };
+        Transition::new(said(&format!("late {n}")))
+            .write(write)
+            .job(job, at(9))
+    };
+    let tasks: Vec<_> = (0..30)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            let transition = if n % 3 == 0 {
+                late(n)
+            } else {
+                Transition::new(said(&format!("{n}")))
+            };
+            tokio::spawn(async move { store.commit(transition).await })
+        })
+        .collect();
+    for (n, task) in tasks.into_iter().enumerate() {
+        let done = task.await.unwrap();
+        assert_eq!(
+            matches!(done, Err(StoreError::Conflict(_))),
+            n % 3 == 0,
+            "{n}: {done:?}"
+        );
+        assert_eq!(done.is_ok(), n % 3 != 0, "{n}: {done:?}");
+    }
+    let head = store.head().await.unwrap();
+    assert_eq!(head.size, before + 20);
+    let (checkpoint, entries, jobs, _) = traces(&*store).await;
+    assert_eq!((checkpoint, entries, jobs), (head.checkpoint, 22, 0));
+    assert_eq!(store.grant(grant.id).await.unwrap().unwrap(), grant);
+}
+
 pub async fn a_conflict_leaves_nothing_behind<E: Engine>() {
     let (_engine, store, _) = opened::<E>().await;
     let grant = granted(&*store).await;

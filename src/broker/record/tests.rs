@@ -67,7 +67,7 @@ async fn a_late_event_of_an_access_of_long_ago_is_still_its_own() {
     let batch =
         json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [event]});
     let recorded = broker
-        .record_batch(&old.cluster, "", batch.to_string().as_bytes())
+        .record_batch(&old.cluster, "", batch.to_string())
         .await
         .unwrap();
     assert_eq!(recorded.entered, 1);

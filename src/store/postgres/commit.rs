@@ -4,11 +4,12 @@
 use super::PostgresStore;
 use super::connection::{BEGIN, held, within};
 use crate::clock::Time;
-use crate::domain::transition::{Move, Record, Transition, Write};
-use crate::ledger::Frontier;
+use crate::domain::transition::{Record, Transition};
+use crate::ledger::{Frontier, Segment};
 use crate::store::contract::{Committed, StoreError};
+use crate::store::seal;
 use crate::store::sql::commit::{
-    documents, insert_job, insert_notice, sealed, store_head, store_nodes, store_segment,
+    documents, insert_job, insert_notice, store_head, store_nodes, store_segment,
 };
 use crate::store::sql::ledger::edge;
 use crate::store::sql::rows::{corrupt, database, index, json, ms};
@@ -28,23 +29,27 @@ impl PostgresStore {
         for write in &transition.writes {
             documents::apply(&mut *transaction, write, now).await?;
         }
-        let given = transition.records.len() as u64;
-        let fresh = unseen(&mut transaction, transition.records, now).await?;
-        let repeats = given - fresh.len() as u64;
-        let moves: Vec<Move> = transition.writes.iter().filter_map(Write::as_move).collect();
-        if fresh.is_empty() && !moves.is_empty() {
+        let fresh = unseen(&mut transaction, &transition.records, now).await?;
+        let repeats = fresh.iter().filter(|fresh| !**fresh).count() as u64;
+        if repeats == fresh.len() as u64 && !seal::moves(&transition).is_empty() {
             return Err(corrupt("a transition")(
                 "every record of it was entered before".to_owned(),
             ));
         }
-        let (first, checkpoint) = if fresh.is_empty() {
-            (None, checkpoint)
-        } else {
-            let (first, checkpoint) = self
-                .append(&mut transaction, frontier, &fresh, &moves, now)
+        let (mut first, mut entries, mut checkpoint) = (None, 0, checkpoint);
+        if let Some(prepared) = seal::seal(&transition, &fresh, now)? {
+            let records = transition.records.iter().zip(&fresh);
+            let records: Vec<&Record> = records
+                .filter(|(_, fresh)| **fresh)
+                .map(|(record, _)| record)
+                .collect();
+            let mut frontier = frontier;
+            let segment = prepared.place(&mut frontier);
+            (first, entries) = (Some(segment.first), segment.leaves.len() as u64);
+            checkpoint = self
+                .append(&mut transaction, &frontier, segment, &records, now)
                 .await?;
-            (Some(first), checkpoint)
-        };
+        }
         for notice in &transition.notices {
             insert_notice(&mut *transaction, notice, now).await?;
         }
@@ -56,7 +61,7 @@ impl PostgresStore {
             .map_err(database("committing"))?;
         Ok(Committed {
             first,
-            entries: fresh.len() as u64,
+            entries,
             repeats,
             checkpoint,
         })
@@ -91,40 +96,39 @@ impl PostgresStore {
         row.int(0)
     }
 
-    /// Appends the records to the ledger: segment, head and look-up rows in this same transaction.
+    /// Appends a segment to the ledger, with its head and the look-up rows of these records, in this same transaction.
     async fn append(
         &self,
         connection: &mut PgConnection,
-        mut frontier: Frontier,
-        records: &[Record],
-        moves: &[Move],
+        frontier: &Frontier,
+        segment: Segment,
+        records: &[&Record],
         now: Time,
-    ) -> Result<(u64, String), StoreError> {
-        let segment = sealed(&mut frontier, records, moves, now)?;
-        let checkpoint = self.sign(&frontier).await?;
+    ) -> Result<String, StoreError> {
+        let checkpoint = self.sign(frontier).await?;
         let first = segment.first;
         store_nodes(connection, &segment.nodes).await?;
         store_segment(connection, segment).await?;
-        store_head(connection, &frontier, &checkpoint, now).await?;
+        store_head(connection, frontier, &checkpoint, now).await?;
         insert_lines(connection, first, records, now).await?;
         insert_actions(connection, first, records).await?;
-        Ok((first, checkpoint))
+        Ok(checkpoint)
     }
 }
 
-/// Drops records whose key was entered before, and repeats inside the batch.
+/// Which records were not entered before, and are no repeats inside their batch.
 async fn unseen(
     connection: &mut PgConnection,
-    records: Vec<Record>,
+    records: &[Record],
     now: Time,
-) -> Result<Vec<Record>, StoreError> {
+) -> Result<Vec<bool>, StoreError> {
     let keys: HashSet<String> = records
         .iter()
         .filter_map(|record| record.key.clone())
         .map(held)
         .collect();
     if keys.is_empty() {
-        return Ok(records);
+        return Ok(vec![true; records.len()]);
     }
     let query = sqlx::query(
         "INSERT INTO seen (key, at) SELECT key, $2 FROM unnest($1) AS key ON CONFLICT DO NOTHING RETURNING key",
@@ -139,16 +143,15 @@ async fn unseen(
         .map(|row| row.try_get::<String, _>(0))
         .collect::<Result<HashSet<_>, _>>()
         .map_err(database("looking for repeats"))?;
-    let is_new = |record: &Record| record.key.clone().is_none_or(|key| new.remove(&held(key)));
-    let mut is_new = is_new;
-    Ok(records.into_iter().filter(|record| is_new(record)).collect())
+    let mut is_new = |record: &Record| record.key.clone().is_none_or(|key| new.remove(&held(key)));
+    Ok(records.iter().map(&mut is_new).collect())
 }
 
 /// One statement, whatever the number of lines: each would be a way to the server and back.
 async fn insert_lines(
     connection: &mut PgConnection,
     first: u64,
-    records: &[Record],
+    records: &[&Record],
     now: Time,
 ) -> Result<(), StoreError> {
     let of = |column: fn(&Record) -> Option<String>| -> Vec<Option<String>> {
@@ -183,7 +186,7 @@ async fn insert_lines(
 async fn insert_actions(
     connection: &mut PgConnection,
     first: u64,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<(), StoreError> {
     let actions: Vec<_> = (first..)
         .zip(records)

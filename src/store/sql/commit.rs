@@ -6,16 +6,13 @@ pub(in crate::store) mod documents;
 
 use super::jobs;
 use super::query::{Query, sql};
-use super::rows::{corrupt, database, json, ms};
+use super::rows::{database, json, ms};
 use super::{Connection, Database, SqlStore};
 use crate::clock::Time;
-use crate::domain::canonical;
 use crate::domain::job::{Job, JobKind};
 use crate::domain::notice::{Delivery, Notice};
-use crate::domain::transition::{Move, Record};
-use crate::ledger::{self, Draft, Frontier, Node, Seed, Segment};
+use crate::ledger::{Frontier, Node, Segment};
 use crate::store::contract::StoreError;
-use serde_json::json as value;
 
 impl<D: Database> SqlStore<D> {
     /// Keeps the head of the empty log, unless there is one.
@@ -48,45 +45,6 @@ impl<D: Database> SqlStore<D> {
             .bind(ms(at))
             .bind(frontier.size());
         self.change("signing the ledger's head", query).await
-    }
-}
-
-/// The segment of these records; `frontier` goes on past it. The first carries the states that were moved.
-pub(in crate::store) fn sealed(
-    frontier: &mut Frontier,
-    records: &[Record],
-    moves: &[Move],
-    now: Time,
-) -> Result<Segment, StoreError> {
-    let of_first = std::iter::once(moves).chain(std::iter::repeat(&[][..]));
-    let drafts: Vec<Draft> = records
-        .iter()
-        .zip(of_first)
-        .map(|(record, moves)| draft(record, moves))
-        .collect();
-    ledger::seal(frontier, Seed::random(), now, &drafts)
-        .map_err(|error| corrupt("an entry that cannot be entered")(error.to_string()))
-}
-
-/// The entry's payload: everything the record says, canonical, so that its hash covers the sentence too.
-/// The transition's first entry carries the states that it moved.
-fn draft(record: &Record, moves: &[Move]) -> Draft {
-    let mut payload = value!({
-        "about": record.about,
-        "controls": record.kind.controls(),
-        "facts": record.payload,
-        "says": record.sentence,
-    });
-    if !moves.is_empty() {
-        payload["moves"] = value!(moves);
-    }
-    Draft {
-        kind: record.kind,
-        at: record.at,
-        cluster: record.about.cluster.clone(),
-        request: record.about.request,
-        grant: record.about.grant,
-        payload: canonical::bytes(&payload),
     }
 }
 

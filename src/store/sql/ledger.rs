@@ -9,6 +9,8 @@ use crate::domain::transition::About;
 use crate::ledger::segment::leaves as segment_leaves;
 use crate::ledger::{Checkpoint, Frontier, SignedCheckpoint, VerifierKey};
 use crate::store::contract::{EntryFilter, EntryLine, Head, Notable, Stands, StoreError, StoredSegment};
+use crate::store::signing::Signers;
+use crate::store::unindexed::line_in;
 
 /// The part of a segment that holds its leaf hashes.
 pub(super) const LEAVES: &str = "substr(bytes, 1, CAST(28 + 32 * count AS INTEGER))";
@@ -91,11 +93,7 @@ impl<D: Database> SqlStore<D> {
 
     /// The signed checkpoint over `frontier`.
     pub(in crate::store) async fn sign(&self, frontier: &Frontier) -> Result<String, StoreError> {
-        let checkpoint = Checkpoint::of(&self.signers.origin(), frontier);
-        let signed = self.signers.sign(&checkpoint).await;
-        signed
-            .map(|note| note.text().to_owned())
-            .map_err(|error| corrupt("a checkpoint that cannot be signed")(error.to_string()))
+        sign(&self.signers, frontier).await
     }
 
     pub(super) async fn read_head(&self) -> Result<Head, StoreError> {
@@ -154,8 +152,11 @@ impl<D: Database> SqlStore<D> {
             .then(COLUMNS)
             .then(" FROM entries WHERE idx = ")
             .then_bind(at);
-        let row = self.row("reading the ledger", query).await?;
-        row.as_ref().map(line).transpose()
+        if let Some(row) = self.row("reading the ledger", query).await? {
+            return line(&row).map(Some);
+        }
+        let segment = self.read_segment_of(at).await?;
+        segment.map(|segment| line_in(&segment, at)).transpose()
     }
 
     pub(super) async fn read_segment_of(&self, at: u64) -> Result<Option<StoredSegment>, StoreError> {
@@ -268,6 +269,15 @@ fn line(row: &Row) -> Result<EntryLine, StoreError> {
         },
         sentence: row.text(11)?.to_owned(),
     })
+}
+
+/// The signed checkpoint over `frontier`.
+pub(in crate::store) async fn sign(signers: &Signers, frontier: &Frontier) -> Result<String, StoreError> {
+    let checkpoint = Checkpoint::of(&signers.origin(), frontier);
+    let signed = signers.sign(&checkpoint).await;
+    signed
+        .map(|note| note.text().to_owned())
+        .map_err(|error| corrupt("a checkpoint that cannot be signed")(error.to_string()))
 }
 
 /// The frontier and the checkpoint that stand from `place` on in a row of the head.

@@ -1,116 +1,97 @@
-//! The one write door. One transaction: guarded updates, entries with their signed checkpoint,
-//! jobs, notices.
+//! What one transition writes: guarded updates, entries, jobs, notices. The ledger's head is its group's (`group`).
 
-use super::SqliteStore;
 use crate::clock::Time;
-use crate::domain::transition::{Move, Record, Transition, Write};
-use crate::store::contract::{Committed, StoreError};
-use crate::store::sql::commit::{
-    documents, insert_job, insert_notice, sealed, store_head, store_nodes, store_segment,
-};
-use crate::store::sql::ledger::{HEAD, edge};
+use crate::domain::transition::{Record, Transition};
+use crate::ledger::{Frontier, Prepared};
+use crate::store::contract::StoreError;
+use crate::store::seal;
+use crate::store::sql::commit::{documents, insert_job, insert_notice, store_nodes, store_segment};
 use crate::store::sql::rows::{corrupt, database, index, json, ms};
-use crate::store::sql::{Connection as _, sql};
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
-impl SqliteStore {
-    pub(super) async fn write(&self, transition: Transition) -> Result<Committed, StoreError> {
-        let mut writer = self.database.writer.lock().await;
-        let written = self.write_on(&mut writer, transition).await;
-        let is_broken = matches!(written, Err(StoreError::Database { .. }));
-        self.database.renew_if(is_broken, &mut writer).await;
-        written
-    }
-
-    async fn write_on(
-        &self,
-        writer: &mut SqliteConnection,
-        transition: Transition,
-    ) -> Result<Committed, StoreError> {
-        let now = self.clock.now();
-        let mut transaction = writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(database("beginning a commit"))?;
-        for write in &transition.writes {
-            documents::apply(&mut *transaction, write, now).await?;
-        }
-        let given = transition.records.len() as u64;
-        let fresh = unseen(&mut transaction, transition.records, now).await?;
-        let repeats = given - fresh.len() as u64;
-        let moves: Vec<Move> = transition.writes.iter().filter_map(Write::as_move).collect();
-        if fresh.is_empty() && !moves.is_empty() {
-            return Err(corrupt("a transition")(
-                "every record of it was entered before".to_owned(),
-            ));
-        }
-        let (first, checkpoint) = self.append(&mut transaction, &fresh, &moves, now).await?;
-        for notice in &transition.notices {
-            insert_notice(&mut *transaction, notice, now).await?;
-        }
-        for job in &transition.jobs {
-            insert_job(&mut *transaction, job).await?;
-        }
-        transaction.commit().await.map_err(database("committing"))?;
-        Ok(Committed {
-            first,
-            entries: fresh.len() as u64,
-            repeats,
-            checkpoint,
-        })
-    }
-
-    /// Appends the records to the ledger: segment, head and look-up rows in this same transaction.
-    async fn append(
-        &self,
-        connection: &mut SqliteConnection,
-        records: &[Record],
-        moves: &[Move],
-        now: Time,
-    ) -> Result<(Option<u64>, String), StoreError> {
-        let rows = connection.rows(sql(HEAD)).await;
-        let rows = rows.map_err(database("reading the ledger's head"))?;
-        let row = rows
-            .first()
-            .ok_or_else(|| corrupt("a ledger")("its head is gone".to_owned()))?;
-        let (mut frontier, checkpoint) = edge(row, 0)?;
-        if records.is_empty() {
-            return Ok((None, checkpoint));
-        }
-        let segment = sealed(&mut frontier, records, moves, now)?;
-        let checkpoint = self.sign(&frontier).await?;
-        let first = segment.first;
-        store_nodes(connection, &segment.nodes).await?;
-        store_segment(connection, segment).await?;
-        store_head(connection, &frontier, &checkpoint, now).await?;
-        for (offset, record) in (first..).zip(records) {
-            insert_line(connection, offset, record, now).await?;
-        }
-        Ok((Some(first), checkpoint))
-    }
+/// What a transition came to inside the transaction.
+#[derive(Debug)]
+pub(super) struct Entered {
+    /// Index of its first new entry.
+    pub(super) first: Option<u64>,
+    /// How many entries were new.
+    pub(super) entries: u64,
+    /// How many records were dropped as repeats.
+    pub(super) repeats: u64,
+    /// The log's right edge behind it.
+    pub(super) frontier: Frontier,
 }
 
-/// Drops records whose key was entered before, and repeats inside the batch.
+/// Writes everything of a transition but the ledger's head, which is written once for all of a group.
+/// `sealed` are its entries with none of them dropped.
+pub(super) async fn enter(
+    connection: &mut SqliteConnection,
+    transition: &Transition,
+    sealed: Option<Prepared>,
+    now: Time,
+    mut frontier: Frontier,
+) -> Result<Entered, StoreError> {
+    for write in &transition.writes {
+        documents::apply(connection, write, now).await?;
+    }
+    let fresh = unseen(connection, &transition.records, now).await?;
+    let is_repeat = |fresh: &&bool| !**fresh;
+    let repeats = fresh.iter().filter(is_repeat).count() as u64;
+    if repeats == fresh.len() as u64 && !seal::moves(transition).is_empty() {
+        return Err(corrupt("a transition")(
+            "every record of it was entered before".to_owned(),
+        ));
+    }
+    let prepared = match sealed {
+        Some(sealed) if repeats == 0 => Some(sealed),
+        _ => seal::seal(transition, &fresh, now)?,
+    };
+    let (mut first, mut entries) = (None, 0);
+    if let Some(prepared) = prepared {
+        let segment = prepared.place(&mut frontier);
+        let at = segment.first;
+        (first, entries) = (Some(at), segment.leaves.len() as u64);
+        store_nodes(connection, &segment.nodes).await?;
+        store_segment(connection, segment).await?;
+        let records = transition.records.iter().zip(&fresh);
+        let entered = records.filter(|(_, fresh)| **fresh);
+        for (at, (record, _)) in (at..).zip(entered) {
+            insert_line(connection, at, record, now).await?;
+        }
+    }
+    for notice in &transition.notices {
+        insert_notice(connection, notice, now).await?;
+    }
+    for job in &transition.jobs {
+        insert_job(connection, job).await?;
+    }
+    Ok(Entered {
+        first,
+        entries,
+        repeats,
+        frontier,
+    })
+}
+
+/// Which records were not entered before, and are no repeats inside their batch.
 async fn unseen(
     connection: &mut SqliteConnection,
-    records: Vec<Record>,
+    records: &[Record],
     now: Time,
-) -> Result<Vec<Record>, StoreError> {
+) -> Result<Vec<bool>, StoreError> {
     let mut fresh = Vec::with_capacity(records.len());
     for record in records {
-        if let Some(key) = &record.key {
-            let inserted = sqlx::query("INSERT INTO seen (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING")
-                .bind(key)
-                .bind(ms(now))
-                .execute(&mut *connection)
-                .await
-                .map_err(database("looking for repeats"))?;
-            if inserted.rows_affected() == 0 {
-                continue;
-            }
-        }
-        fresh.push(record);
+        let Some(key) = &record.key else {
+            fresh.push(true);
+            continue;
+        };
+        let inserted = sqlx::query("INSERT INTO seen (key, at) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(key)
+            .bind(ms(now))
+            .execute(&mut *connection)
+            .await
+            .map_err(database("looking for repeats"))?;
+        fresh.push(inserted.rows_affected() > 0);
     }
     Ok(fresh)
 }

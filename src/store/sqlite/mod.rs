@@ -5,10 +5,12 @@ mod commit;
 mod connection;
 mod evidence;
 mod file;
+mod group;
 mod writer;
 
 pub use self::evidence::evidence;
 use self::file::{lock, private};
+use self::group::{Member, WAITING};
 use super::contract::StoreError;
 use super::sql::SqlStore;
 use super::sql::rows::database;
@@ -21,7 +23,7 @@ use sqlx::sqlite::{
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 /// The store in one SQLite file.
 pub type SqliteStore = SqlStore<SqliteFile>;
@@ -30,11 +32,13 @@ pub type SqliteStore = SqlStore<SqliteFile>;
 #[derive(Debug)]
 pub struct SqliteFile {
     /// The only connection that writes. Its lock is the sequencer of the ledger.
-    writer: Mutex<SqliteConnection>,
+    writer: Arc<Mutex<SqliteConnection>>,
+    /// To the task that commits.
+    commits: mpsc::Sender<Member>,
     options: SqliteConnectOptions,
     readers: SqlitePool,
     /// Held while the store is open, so that a second broker on the same file refuses to start.
-    _lock: std::fs::File,
+    lock: Arc<std::fs::File>,
 }
 
 impl SqliteStore {
@@ -75,15 +79,18 @@ impl SqliteStore {
             .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(database("opening the store for reading"))?;
+        let (commits, waiting) = mpsc::channel(WAITING);
         let file = SqliteFile {
-            writer: Mutex::new(writer),
+            writer: Arc::new(Mutex::new(writer)),
+            commits,
             options,
             readers,
-            _lock: lock,
+            lock: Arc::new(lock),
         };
         let store = Self::start(file, clock, signers.into()).await?;
         // The lock says that no other process works on a job.
         store.free_jobs().await?;
+        store.begin_to_write(waiting);
         Ok(store)
     }
 }

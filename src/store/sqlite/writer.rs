@@ -2,7 +2,7 @@
 
 use super::SqliteFile;
 use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 impl SqliteFile {
     /// Where the database failed, what comes next is written on a new connection.
@@ -11,10 +11,15 @@ impl SqliteFile {
     /// end of one that is none any more: every later write would fail, also when there is room again.
     pub(super) async fn renew_if(&self, is_broken: bool, writer: &mut SqliteConnection) {
         if is_broken {
-            match self.options.connect().await {
-                Ok(fresh) => *writer = fresh,
-                Err(error) => tracing::error!(%error, "the store cannot be opened again for writing"),
-            }
+            renew(&self.options, writer).await;
         }
+    }
+}
+
+/// A new connection in place of this one.
+pub(super) async fn renew(options: &SqliteConnectOptions, writer: &mut SqliteConnection) {
+    match options.connect().await {
+        Ok(fresh) => *writer = fresh,
+        Err(error) => tracing::error!(%error, "the store cannot be opened again for writing"),
     }
 }

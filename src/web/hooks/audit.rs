@@ -5,10 +5,9 @@
 //! drops it: so what cannot be read is kept as it came and answered 200, and only what could not be
 //! written is refused.
 
-use super::intake::{Bounds, IntakeError, Purse, Taken, only, take};
+use super::intake::{Bounds, IntakeError, Purse, Reader, only};
 use super::sender::{Stranger, prove};
-use crate::audit::split::split;
-use crate::broker::{Broker, Result as BrokerResult};
+use crate::broker::Broker;
 use crate::domain::transition::About;
 use crate::web::App;
 use crate::web::authorities::Presented;
@@ -18,29 +17,31 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The longest body as sent.
-const SENT: usize = 200 << 20;
-/// The longest body once unpacked.
+/// The longest body as sent: more than an API server holds.
+const SENT: usize = 1 << 30;
+/// The longest packed body once unpacked: few bytes can be made to be many.
 const UNPACKED: usize = 256 << 20;
-/// Bytes of all bodies in flight.
-const IN_FLIGHT: usize = 768 << 20;
+/// Bytes of all bodies in flight, as they are held while they are read.
+const IN_FLIGHT: usize = 40 << 20;
+/// Bytes that are being entered: each is many once it is read as events.
+const ENTERING: usize = 6 << 20;
 /// How long a body may wait for room.
 const ROOM: Duration = Duration::from_secs(5);
 /// An answer comes within this, whatever happens: an API server that waits longer holds its batches in
 /// memory until it dies (kubernetes#85489).
 const ANSWER: Duration = Duration::from_secs(19);
-/// Longer bodies are entered in parts of about this size, so that no commit grows with its batch.
-const PART: usize = 8 << 20;
 
 /// What the receiver keeps between requests.
 #[derive(Debug)]
 pub struct Receiver {
     purse: Purse,
+    turns: Purse,
 }
 
 impl Receiver {
@@ -49,6 +50,7 @@ impl Receiver {
     pub fn new() -> Self {
         Self {
             purse: Purse::of(IN_FLIGHT),
+            turns: Purse::of(ENTERING),
         }
     }
 }
@@ -94,41 +96,74 @@ pub async fn receive(
         unpacked: UNPACKED,
         room: ROOM,
     };
-    let taken = match timeout_at(until, take(body, length, gzip, &receiver.purse, bounds)).await {
-        Ok(Ok(taken)) => taken,
-        Ok(Err(error @ IntakeError::TooLong)) => {
-            lost(&app.broker, &cluster).await;
-            return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response();
-        }
-        Ok(Err(IntakeError::Full)) => return busy("too much is in flight; send it again\n"),
-        Ok(Err(IntakeError::Cut)) | Err(_) => return busy("the body did not come in time; send it again\n"),
+    let reading = Reader::begin(body, length, gzip, &receiver.purse, bounds);
+    let mut reader = match timeout_at(until, reading).await {
+        Ok(Ok(reader)) => reader,
+        Ok(Err(error)) => return not_taken(&app.broker, &cluster, error).await,
+        Err(_) => return not_taken(&app.broker, &cluster, IntakeError::Full).await,
     };
-    if taken.broken {
+    let server = config
+        .clusters
+        .get(&cluster)
+        .map_or("", |known| known.server(&server));
+    loop {
+        let part = match timeout_at(until, reader.next()).await {
+            Ok(Ok(Some(part))) => part,
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return not_taken(&app.broker, &cluster, error).await,
+            Err(_) => return not_taken(&app.broker, &cluster, IntakeError::Cut).await,
+        };
+        if let Err(why) = enter(&app.broker, &receiver, (&cluster, server), part, until).await {
+            return busy(why);
+        }
+    }
+    if reader.broken {
         tracing::warn!(
             cluster,
             "a body said that it was packed and could not be unpacked; it is kept as it came"
         );
     }
+    StatusCode::OK.into_response()
+}
+
+/// Enters a part. Durable when it is `Ok`; what comes before it already is, and is known again when it comes again.
+async fn enter(
+    broker: &Arc<Broker>,
+    receiver: &Receiver,
+    (cluster, server): (&str, &str),
+    part: Bytes,
+    until: Instant,
+) -> Result<(), &'static str> {
+    let late = "it is not written yet; send it again\n";
+    let Ok(Some(turn)) = timeout_at(until, receiver.turns.take(part.len())).await else {
+        return Err(late);
+    };
     // On a task of its own: an answer that comes too late, or a sender that hung up, must not stop what
     // follows a commit that took effect.
-    let broker = Arc::clone(&app.broker);
-    let server = config
-        .clusters
-        .get(&cluster)
-        .map_or("", |known| known.server(&server))
-        .to_owned();
-    let recorded = tokio::spawn(async move { record(&broker, &cluster, &server, &taken).await });
-    match timeout_at(until, recorded).await {
-        Ok(Ok(Ok(()))) => StatusCode::OK.into_response(),
-        Ok(Ok(Err(error))) => {
-            tracing::error!(error = %crate::causes::chain(&error), "a batch could not be entered");
-            busy("it could not be written; send it again\n")
+    let (broker, cluster, server) = (Arc::clone(broker), cluster.to_owned(), server.to_owned());
+    let recorded = tokio::spawn(async move {
+        let recorded = broker.record_batch(&cluster, &server, part).await;
+        drop(turn);
+        recorded
+    });
+    let error = match timeout_at(until, recorded).await {
+        Ok(Ok(Ok(_))) => return Ok(()),
+        Ok(Ok(Err(error))) => crate::causes::chain(&error),
+        Ok(Err(panicked)) => panicked.to_string(),
+        Err(_) => return Err(late),
+    };
+    tracing::error!(error, "a batch could not be entered");
+    Err("it could not be written; send it again\n")
+}
+
+async fn not_taken(broker: &Broker, cluster: &str, error: IntakeError) -> Response {
+    match error {
+        IntakeError::TooLong => {
+            lost(broker, cluster).await;
+            (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response()
         }
-        Ok(Err(panicked)) => {
-            tracing::error!(%panicked, "a batch could not be entered");
-            busy("it could not be written; send it again\n")
-        }
-        Err(_) => busy("it is not written yet; send it again\n"),
+        IntakeError::Full => busy("too much is in flight; send it again\n"),
+        IntakeError::Cut => busy("the body did not come in time; send it again\n"),
     }
 }
 
@@ -172,54 +207,6 @@ pub(super) async fn turn_away(app: &App, cluster: &str, client: Option<Client>, 
         .into_response()
 }
 
-async fn record(broker: &Broker, cluster: &str, server: &str, taken: &Taken) -> BrokerResult<()> {
-    for part in parts(&taken.bytes) {
-        broker.record_batch(cluster, server, &part).await?;
-    }
-    Ok(())
-}
-
-/// A long `EventList` as several, each an `EventList` of whole events. What does not split cleanly
-/// stays whole: the intake finds out what is wrong with it.
-fn parts(body: &[u8]) -> Vec<std::borrow::Cow<'_, [u8]>> {
-    if body.len() <= PART {
-        return vec![body.into()];
-    }
-    let found = split(body);
-    let (Some(kind), Some(api_version), None, false) = (
-        &found.kind,
-        &found.api_version,
-        &found.broken,
-        found.items.is_empty(),
-    ) else {
-        return vec![body.into()];
-    };
-    let head = [
-        b"{\"kind\":",
-        &body[kind.clone()],
-        b",\"apiVersion\":",
-        &body[api_version.clone()],
-        b",\"items\":[",
-    ]
-    .concat();
-    let mut parts = vec![];
-    let mut part = head.clone();
-    for item in &found.items {
-        if part.len() > head.len() {
-            if part.len() + item.len() > PART {
-                part.extend_from_slice(b"]}");
-                parts.push(std::mem::replace(&mut part, head.clone()).into());
-            } else {
-                part.push(b',');
-            }
-        }
-        part.extend_from_slice(&body[item.clone()]);
-    }
-    part.extend_from_slice(b"]}");
-    parts.push(part.into());
-    parts
-}
-
 /// A batch that cannot be held is lost to the record: said where compliance looks.
 async fn lost(broker: &Broker, cluster: &str) {
     let text = format!(
@@ -241,44 +228,4 @@ async fn lost(broker: &Broker, cluster: &str) {
 
 pub(super) fn busy(why: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], why).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_batch_is_entered_in_parts_that_hold_every_event_once() {
-        let event = |n: usize| format!("{{\"auditID\":\"{n}\",\"pad\":\"{}\"}}", "x".repeat(900_000));
-        let events: Vec<String> = (0..30).map(event).collect();
-        let body = format!(
-            "{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{{}},\"items\":[{}]}}",
-            events.join(" , ")
-        );
-        let parts = parts(body.as_bytes());
-        assert!(parts.len() >= 3, "{} parts", parts.len());
-        let mut ids = vec![];
-        for part in &parts {
-            assert!(part.len() <= PART + 1_000_000);
-            let list: serde_json::Value = serde_json::from_slice(part).unwrap();
-            assert_eq!(
-                (&list["kind"], &list["apiVersion"]),
-                (&"EventList".into(), &"audit.k8s.io/v1".into())
-            );
-            ids.extend(
-                list["items"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|event| event["auditID"].as_str().unwrap().to_owned()),
-            );
-        }
-        assert_eq!(ids, (0..30).map(|n| n.to_string()).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_long_body_that_does_not_split_stays_whole() {
-        let body = vec![b'['; PART + 10];
-        assert_eq!(parts(&body), vec![std::borrow::Cow::Borrowed(body.as_slice())]);
-    }
 }

@@ -61,7 +61,7 @@ pub async fn receive(
         unpacked: BODY,
         room: Duration::from_secs(2),
     };
-    let taken = match timeout(READ, take(body, length, false, &receiver.purse, bounds)).await {
+    let taken = match timeout(READ, take(body, length, &receiver.purse, bounds)).await {
         Ok(Ok(taken)) => taken,
         Ok(Err(error)) => return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response(),

@@ -2,7 +2,7 @@
 //! record, and proves itself as its API servers do.
 
 use super::audit::{busy, turn_away};
-use super::intake::{Bounds, IntakeError, Purse, only, take};
+use super::intake::{Bounds, IntakeError, Purse, Reader, only};
 use super::sender::prove;
 use crate::audit::Wrapping;
 use crate::web::App;
@@ -65,26 +65,36 @@ pub async fn receive(
         unpacked: LONGEST,
         room: Duration::from_secs(5),
     };
-    let taken = match take(body, length, gzip, &importer.0, bounds).await {
-        Ok(taken) if !taken.broken => taken,
-        Ok(_) => return (StatusCode::BAD_REQUEST, "the body cannot be unpacked\n").into_response(),
-        Err(error @ IntakeError::TooLong) => {
-            return (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response();
-        }
-        Err(IntakeError::Full | IntakeError::Cut) => return busy("too much is in flight; send it again\n"),
+    let refused = |error| match error {
+        IntakeError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, format!("{error}\n")).into_response(),
+        IntakeError::Full | IntakeError::Cut => busy("too much is in flight; send it again\n"),
     };
-    // On a task of its own: an importer that hangs up must not stop what follows a commit that took effect.
-    let broker = Arc::clone(&app.broker);
-    let entering = tokio::spawn(async move { broker.import_batch(&cluster, &taken.bytes, wrapping).await });
-    match entering.await {
-        Ok(Ok(recorded)) => Json(json!({"entered": recorded.entered})).into_response(),
-        Ok(Err(error)) => {
-            tracing::error!(error = %crate::causes::chain(&error), "an import could not be entered");
-            busy("it could not be written; send it again\n")
-        }
-        Err(panicked) => {
-            tracing::error!(%panicked, "an import could not be entered");
-            busy("it could not be written; send it again\n")
-        }
+    let mut reader = match Reader::begin(body, length, gzip, &importer.0, bounds).await {
+        Ok(reader) => reader,
+        Err(error) => return refused(error),
+    };
+    let mut entered = 0;
+    loop {
+        let part = match reader.next().await {
+            Ok(Some(_)) if reader.broken => {
+                return (StatusCode::BAD_REQUEST, "the body cannot be unpacked\n").into_response();
+            }
+            Ok(Some(part)) => part,
+            Ok(None) => return Json(json!({"entered": entered})).into_response(),
+            Err(error) => return refused(error),
+        };
+        // On a task of its own: an importer that hangs up must not stop what follows a commit that took effect.
+        let (broker, cluster) = (Arc::clone(&app.broker), cluster.clone());
+        let entering = tokio::spawn(async move { broker.import_batch(&cluster, part, wrapping).await });
+        let error = match entering.await {
+            Ok(Ok(recorded)) => {
+                entered += recorded.entered;
+                continue;
+            }
+            Ok(Err(error)) => crate::causes::chain(&error),
+            Err(panicked) => panicked.to_string(),
+        };
+        tracing::error!(error, "an import could not be entered");
+        return busy("it could not be written; send it again\n");
     }
 }

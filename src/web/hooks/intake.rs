@@ -1,7 +1,9 @@
-//! A body read as a stream: bounded as it comes and as it unpacks, and paid for out of one purse of
+//! A body read as a stream: bounded as it comes and as it unpacks, handed on in parts, and paid for out of one purse of
 //! bytes in flight, so that many senders at once cost no more memory than the purse holds.
 
-use axum::body::Body;
+use super::cut::{Cutter, PART};
+use axum::body::{Body, BodyDataStream};
+use bytes::{Buf, Bytes};
 use flate2::write::GzDecoder;
 use futures::StreamExt;
 use http::HeaderMap;
@@ -13,6 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// What one permit stands for.
 const UNIT: usize = 64 << 10;
+/// How much is unpacked at a time: a thousand times as much may come out.
+const UNPACKED_AT_ONCE: usize = 1 << 10;
 
 /// Why a body was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,26 +57,26 @@ pub struct Bounds {
 #[derive(Debug, Clone)]
 pub struct Purse {
     permits: Arc<Semaphore>,
+    units: usize,
 }
 
 impl Purse {
     /// A purse of so many bytes.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
+        let units = bytes / UNIT;
         Self {
-            permits: Arc::new(Semaphore::new(bytes / UNIT)),
+            permits: Arc::new(Semaphore::new(units)),
+            units,
         }
     }
-}
 
-/// A body that was read to its end. Its room is held until this is dropped.
-#[derive(Debug)]
-pub struct Taken {
-    /// The bytes, unpacked.
-    pub bytes: Vec<u8>,
-    /// Set when the body said it was packed and is not: `bytes` are then as they came.
-    pub broken: bool,
-    _room: Room,
+    /// Waits for room for `bytes`, for all of it where they are more than it holds.
+    pub async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = bytes.div_ceil(UNIT).clamp(1, self.units);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        Arc::clone(&self.permits).acquire_many_owned(units).await.ok()
+    }
 }
 
 #[derive(Debug)]
@@ -80,7 +84,7 @@ struct Room {
     purse: Purse,
     held: Option<OwnedSemaphorePermit>,
     units: usize,
-    until: Instant,
+    patience: Duration,
 }
 
 impl Room {
@@ -91,7 +95,7 @@ impl Room {
             return Ok(());
         };
         let waited = timeout_at(
-            self.until,
+            Instant::now() + self.patience,
             Arc::clone(&self.purse.permits).acquire_many_owned(more),
         )
         .await;
@@ -107,101 +111,188 @@ impl Room {
     }
 }
 
-/// Reads `body`, which is `length` bytes long where the sender said so.
+impl Room {
+    fn of(purse: &Purse, bounds: &Bounds) -> Self {
+        Self {
+            purse: purse.clone(),
+            held: None,
+            units: 0,
+            patience: bounds.room,
+        }
+    }
+}
+
+/// A body that was read to its end, as it came. Its room is held until this is dropped.
+#[derive(Debug)]
+pub struct Taken {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    _room: Room,
+}
+
+/// Reads `body` whole, which is `length` bytes long where the sender said so.
 ///
 /// # Errors
-/// Too long as sent or unpacked, no room in time, or cut off.
+/// Too long, no room in time, or cut off.
 pub async fn take(
     body: Body,
     length: Option<usize>,
-    gzip: bool,
     purse: &Purse,
     bounds: Bounds,
 ) -> Result<Taken, IntakeError> {
     if length.is_some_and(|length| length > bounds.sent) {
         return Err(IntakeError::TooLong);
     }
-    let mut room = Room {
-        purse: purse.clone(),
-        held: None,
-        units: 0,
-        until: Instant::now() + bounds.room,
-    };
-    // What is announced is paid for before it is read: two that grow side by side could otherwise
-    // wait for each other.
+    let mut room = Room::of(purse, &bounds);
     room.for_bytes(length.unwrap_or(UNIT)).await?;
-    let mut raw = vec![];
-    let mut unpacking = gzip.then(|| {
-        GzDecoder::new(Bounded {
-            bytes: vec![],
-            bound: bounds.unpacked,
-            over: false,
-        })
-    });
-    let mut broken = false;
+    let mut bytes = vec![];
     let mut stream = body.into_data_stream();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| IntakeError::Cut)?;
-        if raw.len() + chunk.len() > bounds.sent {
+        if bytes.len() + chunk.len() > bounds.sent {
             return Err(IntakeError::TooLong);
         }
-        raw.extend_from_slice(&chunk);
-        let mut unpacked = 0;
-        if let (Some(decoder), false) = (&mut unpacking, broken) {
-            broken = decoder.write_all(&chunk).is_err();
-            if decoder.get_ref().over {
-                return Err(IntakeError::TooLong);
-            }
-            unpacked = decoder.get_ref().bytes.len();
-        }
-        room.for_bytes(raw.len() + unpacked).await?;
+        bytes.extend_from_slice(&chunk);
+        room.for_bytes(bytes.len()).await?;
     }
-    let Some(mut decoder) = unpacking else {
-        return Ok(Taken {
-            bytes: raw,
-            broken: false,
-            _room: room,
-        });
-    };
-    broken |= decoder.try_finish().is_err();
-    if decoder.get_ref().over {
-        return Err(IntakeError::TooLong);
-    }
-    if broken {
-        return Ok(Taken {
-            bytes: raw,
-            broken: true,
-            _room: room,
-        });
-    }
-    let bytes = std::mem::take(&mut decoder.get_mut().bytes);
-    room.for_bytes(bytes.len()).await?;
-    Ok(Taken {
-        bytes,
-        broken: false,
-        _room: room,
-    })
+    Ok(Taken { bytes, _room: room })
 }
 
-/// Takes unpacked bytes up to a bound: a few kilobytes can unpack to gigabytes.
-struct Bounded {
-    bytes: Vec<u8>,
-    bound: usize,
+/// A body that is being read. Its room is held until this is dropped.
+#[derive(Debug)]
+pub struct Reader {
+    stream: BodyDataStream,
+    bounds: Bounds,
+    room: Room,
+    /// What came and was not looked at.
+    chunk: Bytes,
+    sent: usize,
+    unpacking: Option<GzDecoder<Vec<u8>>>,
+    unpacked: usize,
+    /// As it came, as long as nothing of it was handed on: it may only say that it is packed.
+    raw: Option<Vec<u8>>,
+    /// Set when the body said it was packed and is not.
+    pub broken: bool,
+    cutter: Cutter,
+    handed: bool,
     over: bool,
 }
 
-impl Write for Bounded {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        if self.bytes.len() + buffer.len() > self.bound {
-            self.over = true;
-            return Err(std::io::Error::other("over the bound"));
+impl Reader {
+    /// Begins to read `body`, which is `length` bytes long where the sender said so.
+    ///
+    /// # Errors
+    /// It says itself that it is too long, or there is no room in time.
+    pub async fn begin(
+        body: Body,
+        length: Option<usize>,
+        gzip: bool,
+        purse: &Purse,
+        bounds: Bounds,
+    ) -> Result<Self, IntakeError> {
+        if length.is_some_and(|length| length > bounds.sent) {
+            return Err(IntakeError::TooLong);
         }
-        self.bytes.extend_from_slice(buffer);
-        Ok(buffer.len())
+        let mut room = Room::of(purse, &bounds);
+        // As much as is held of any body is paid for before it is read: two that grow side by side could
+        // otherwise wait for each other.
+        let most = 2 * PART;
+        let first = length
+            .filter(|_| !gzip)
+            .map_or(most, |length| length.clamp(UNIT, most));
+        room.for_bytes(first.min(purse.units * UNIT)).await?;
+        Ok(Self {
+            stream: body.into_data_stream(),
+            bounds,
+            room,
+            chunk: Bytes::new(),
+            sent: 0,
+            unpacking: gzip.then(|| GzDecoder::new(vec![])),
+            unpacked: 0,
+            raw: gzip.then(Vec::new),
+            broken: false,
+            cutter: Cutter::default(),
+            handed: false,
+            over: false,
+        })
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    /// The next part; `None` behind the last one.
+    ///
+    /// # Errors
+    /// Too long as sent or unpacked, no room in time, or cut off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, IntakeError> {
+        loop {
+            if let Some(part) = self.cutter.cut() {
+                (self.raw, self.handed) = (None, true);
+                return Ok(Some(part));
+            }
+            if self.over {
+                // Nothing at all is something that cannot be read.
+                let nothing = (!self.handed).then(Bytes::new);
+                self.handed = true;
+                return Ok(std::mem::take(&mut self.cutter).last().or(nothing));
+            }
+            if !self.chunk.is_empty() {
+                self.look()?;
+                self.room
+                    .for_bytes(self.cutter.held().min(self.room.purse.units * UNIT))
+                    .await?;
+                continue;
+            }
+            match self.stream.next().await {
+                Some(chunk) => self.chunk = chunk.map_err(|_| IntakeError::Cut)?,
+                None => self.end(),
+            }
+            self.sent += self.chunk.len();
+            if self.sent > self.bounds.sent {
+                return Err(IntakeError::TooLong);
+            }
+        }
+    }
+
+    /// Looks at more of what came.
+    fn look(&mut self) -> Result<(), IntakeError> {
+        let Some(decoder) = &mut self.unpacking else {
+            self.cutter.feed(&self.chunk);
+            self.chunk.clear();
+            return Ok(());
+        };
+        let piece = &self.chunk[..self.chunk.len().min(UNPACKED_AT_ONCE)];
+        if let Some(raw) = &mut self.raw {
+            raw.extend_from_slice(piece);
+        }
+        if self.raw.as_ref().is_some_and(|raw| raw.len() > PART) {
+            self.raw = None;
+        }
+        if !self.broken {
+            self.broken = decoder.write_all(piece).is_err();
+            let out = std::mem::take(decoder.get_mut());
+            self.unpacked += out.len();
+            self.cutter.feed(&out);
+        }
+        self.chunk.advance(piece.len());
+        if self.unpacked > self.bounds.unpacked {
+            return Err(IntakeError::TooLong);
+        }
         Ok(())
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        let Some(decoder) = &mut self.unpacking else {
+            return;
+        };
+        self.broken |= decoder.try_finish().is_err();
+        let out = std::mem::take(decoder.get_mut());
+        self.cutter.feed(&out);
+        // What was unpacked so far is all there is of a body whose parts were handed on.
+        if self.broken
+            && let Some(raw) = self.raw.take()
+        {
+            self.cutter = Cutter::default();
+            self.cutter.feed(&raw);
+        }
     }
 }
 
@@ -223,22 +314,30 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    async fn taken(bytes: Vec<u8>, gzip: bool) -> Result<Taken, IntakeError> {
-        take(Body::from(bytes), None, gzip, &Purse::of(16 << 20), bounds()).await
+    async fn read(body: Vec<u8>, gzip: bool, bounds: Bounds) -> Result<(Vec<Bytes>, bool), IntakeError> {
+        let mut reader = Reader::begin(Body::from(body), None, gzip, &Purse::of(16 << 20), bounds).await?;
+        let mut parts = vec![];
+        while let Some(part) = reader.next().await? {
+            parts.push(part);
+        }
+        Ok((parts, reader.broken))
     }
 
     #[tokio::test]
     async fn a_packed_body_comes_out_as_it_went_in() {
         let body = b"{\"kind\":\"EventList\"}".repeat(1_000);
-        let taken = taken(packed(&body), true).await.unwrap();
-        assert_eq!((taken.bytes, taken.broken), (body, false));
+        let (parts, broken) = read(packed(&body), true, bounds()).await.unwrap();
+        assert_eq!((parts, broken), (vec![Bytes::from(body)], false));
     }
 
     #[tokio::test]
     async fn a_few_bytes_that_unpack_to_many_are_refused() {
         let bomb = packed(&vec![0; 64 << 20]);
         assert!(bomb.len() < 100_000);
-        assert_eq!(taken(bomb, true).await.unwrap_err(), IntakeError::TooLong);
+        assert_eq!(
+            read(bomb, true, bounds()).await.unwrap_err(),
+            IntakeError::TooLong
+        );
     }
 
     #[tokio::test]
@@ -247,37 +346,63 @@ mod tests {
             b"not gzip at all".to_vec(),
             packed(b"cut short, as a sender may")[..20].to_vec(),
         ] {
-            let taken = taken(body.clone(), true).await.unwrap();
-            assert_eq!((taken.bytes, taken.broken), (body, true));
+            let (parts, broken) = read(body.clone(), true, bounds()).await.unwrap();
+            assert_eq!((parts, broken), (vec![Bytes::from(body)], true));
         }
     }
 
     #[tokio::test]
     async fn a_body_longer_than_any_batch_is_not_read() {
+        let long = vec![b'x'; (1 << 20) + 1];
         assert_eq!(
-            taken(vec![b'x'; (1 << 20) + 1], false).await.unwrap_err(),
+            read(long, false, bounds()).await.unwrap_err(),
             IntakeError::TooLong
         );
-        let announced = take(Body::empty(), Some(2 << 20), false, &Purse::of(1 << 20), bounds()).await;
+        let announced =
+            Reader::begin(Body::empty(), Some(2 << 20), false, &Purse::of(1 << 20), bounds()).await;
         assert_eq!(announced.unwrap_err(), IntakeError::TooLong);
+    }
+
+    #[tokio::test]
+    async fn of_a_long_body_a_part_is_held_at_a_time() {
+        let event = format!("{{\"pad\":\"{}\"}}", "x".repeat(100_000));
+        let events = vec![event; 300].join(",");
+        let body =
+            format!("{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{events}]}}");
+        let chunks: Vec<std::io::Result<Bytes>> = body
+            .as_bytes()
+            .chunks(50_000)
+            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+            .collect();
+        let body = Body::from_stream(futures::stream::iter(chunks));
+        let bounds = Bounds {
+            sent: 64 << 20,
+            ..bounds()
+        };
+        let purse = Purse::of(16 << 20);
+        let mut reader = Reader::begin(body, None, false, &purse, bounds).await.unwrap();
+        let mut parts = 0;
+        while let Some(part) = reader.next().await.unwrap() {
+            assert!(part.len() <= PART + 100_100);
+            assert!(
+                reader.room.units * UNIT <= 2 * PART,
+                "{} units are paid for",
+                reader.room.units
+            );
+            parts += 1;
+        }
+        assert!(parts >= 14, "{parts} parts");
     }
 
     #[tokio::test]
     async fn bytes_in_flight_are_bounded_and_given_back() {
         let purse = Purse::of(1 << 20);
-        let read = |purse: Purse| async move {
-            take(
-                Body::from(vec![b'x'; 700 << 10]),
-                Some(700 << 10),
-                false,
-                &purse,
-                bounds(),
-            )
-            .await
+        let begin = |purse: Purse| async move {
+            Reader::begin(Body::empty(), Some(700 << 10), false, &purse, bounds()).await
         };
-        let first = read(purse.clone()).await.unwrap();
-        assert_eq!(read(purse.clone()).await.unwrap_err(), IntakeError::Full);
+        let first = begin(purse.clone()).await.unwrap();
+        assert_eq!(begin(purse.clone()).await.unwrap_err(), IntakeError::Full);
         drop(first);
-        assert!(read(purse).await.is_ok());
+        assert!(begin(purse).await.is_ok());
     }
 }

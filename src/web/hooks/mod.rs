@@ -2,6 +2,7 @@
 //! each sender proves itself by what its request carries.
 
 pub mod audit;
+mod cut;
 pub mod forge;
 mod import;
 mod intake;

@@ -1,14 +1,21 @@
 //! The receivers as their senders find them.
 
 use crate::cluster::manifests::manifests;
+use crate::config::Keep;
 use crate::domain::entry_kind::EntryKind;
+use crate::domain::fixture::{ask, at, grant};
+use crate::domain::grant::Grant;
 use crate::domain::job::JobKind;
+use crate::domain::transition::{About, Transition, Write, record};
 use crate::store::EntryFilter;
 use crate::verify::tests::{fill, honest, now};
 use crate::web::lists::fixture::{Answer, Stage};
 use axum::body::Body;
+use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, StatusCode, header};
+use proptest::strategy::{Just, Strategy, ValueTree};
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::io::Write as _;
@@ -179,6 +186,209 @@ async fn a_batch_is_durable_before_its_answer_and_a_repeat_changes_nothing() {
         StatusCode::OK
     );
     assert_eq!(entries(&stage, EntryKind::BatchCount).await, 2);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_others_is_the_clusters_own_setting_and_the_rest_is_counted() {
+    let (mut changes, mut secret) = (event(2), event(3));
+    changes["verb"] = json!("patch");
+    secret["verb"] = json!("update");
+    secret["requestURI"] = json!("/api/v1/namespaces/payments/secrets/db?password=hunter2");
+    let items = json!([event(1), changes, secret]);
+    let batch = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": items});
+    for (keep, kept) in [(Keep::Grants, 0), (Keep::Changes, 2), (Keep::Everything, 3)] {
+        let stage = Stage::with(|config| {
+            let cluster = config.clusters.get_mut("production").unwrap();
+            cluster.audit.keep = keep;
+        })
+        .await;
+        for _ in 0..2 {
+            let answer = send(
+                &stage,
+                "production",
+                &token(&stage),
+                false,
+                batch.to_string().into(),
+            )
+            .await;
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+        let store = &stage.app.broker.store;
+        let size = store.head().await.unwrap().size;
+        assert_eq!(size, 1 + kept, "{keep:?}: the batch came twice");
+        assert_eq!(
+            entries(&stage, EntryKind::AuditEvent).await,
+            0,
+            "no rows to look up"
+        );
+        let segment = store.segment_of(0).await.unwrap().unwrap();
+        let open = crate::ledger::open(&segment.bytes).unwrap();
+        let payloads: Vec<Value> = (0..open.count())
+            .map(|at| serde_json::from_slice(open.payload(at).unwrap()).unwrap())
+            .collect();
+        assert_eq!(payloads[0]["facts"]["total"], json!(3 - kept));
+        let uris: Vec<_> = payloads[1..]
+            .iter()
+            .map(|one| one["facts"]["event"]["requestURI"].as_str().unwrap())
+            .collect();
+        assert_eq!(uris.len() as u64, kept);
+        assert!(uris.iter().all(|uri| !uri.contains("hunter2")), "{uris:?}");
+        assert_eq!(
+            uris.iter()
+                .filter(|uri| uri.contains("secrets/db?password="))
+                .count() as u64,
+            kept.min(1)
+        );
+    }
+}
+
+/// What the ledger holds of events: each that is kept, in no order, and how many others were counted.
+async fn content(stage: &Stage) -> (Vec<String>, u64) {
+    let store = &stage.app.broker.store;
+    let (mut events, mut total, mut next) = (vec![], 0, 0);
+    loop {
+        let segments = store.segments(next, 100).await.unwrap();
+        let Some(last) = segments.last() else { break };
+        next = last.first + u64::from(last.count);
+        for segment in &segments {
+            let open = crate::ledger::open(&segment.bytes).unwrap();
+            for at in 0..open.count() {
+                let payload: Value = serde_json::from_slice(open.payload(at).unwrap()).unwrap();
+                match open.entry(at).kind() {
+                    Some(EntryKind::AuditEvent) if payload["facts"]["event"].is_object() => {
+                        events.push(payload["facts"]["event"].to_string());
+                    }
+                    Some(EntryKind::BatchCount) => total += payload["facts"]["total"].as_u64().unwrap(),
+                    _ => {}
+                }
+            }
+        }
+    }
+    events.sort();
+    (events, total)
+}
+
+/// A stage that keeps changes, with an access, and events of it and of others.
+async fn watched() -> (Stage, Vec<Value>) {
+    let stage = Stage::with(|config| {
+        config.clusters.get_mut("production").unwrap().audit.keep = Keep::Changes;
+    })
+    .await;
+    let request = crate::domain::request::Request::file(ask(), at(0), TimeDelta::hours(1));
+    let grant = Grant {
+        request: request.id,
+        ..grant()
+    };
+    let account = grant.account.clone();
+    let entry = record(
+        EntryKind::RequestApproved,
+        at(1),
+        About::grant(&grant),
+        "approved",
+        json!({}),
+    );
+    let mut lent = Transition::new(entry);
+    lent.writes = vec![Write::NewRequest(request), Write::NewGrant(grant)];
+    stage.app.broker.commit(lent).await.unwrap();
+    let one = |n: u32| {
+        let mut event = event(n);
+        match n % 4 {
+            0 => event["verb"] = json!("patch"),
+            1 => {
+                event["user"] = json!({"username": format!("system:serviceaccount:breakglass-grants:{account}"),
+                    "groups": ["system:serviceaccounts:breakglass-grants"]});
+            }
+            _ => {}
+        }
+        event
+    };
+    (stage, (0..60).map(one).collect())
+}
+
+fn batch_of(events: &[Value]) -> Vec<u8> {
+    json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": events})
+        .to_string()
+        .into()
+}
+
+/// Several API servers send at once, out of order, again what was sent, and now and then less than all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_batches_come_the_ledger_holds_what_the_tidy_stream_leaves() {
+    let (tidy, events) = watched().await;
+    for batch in events.chunks(7) {
+        let answer = send(&tidy, "production", &token(&tidy), false, batch_of(batch)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    // The access has another account at each stage.
+    let account = |events: &[Value]| events[1]["user"]["username"].as_str().unwrap().to_owned();
+    let (mut wanted, total) = content(&tidy).await;
+    assert_eq!((wanted.len(), total), (30, 30));
+    let first = account(&events);
+    for event in &mut wanted {
+        *event = event.replace(&first, "the account");
+    }
+    wanted.sort();
+    let mut runner = TestRunner::new(Config::default());
+    for _ in 0..4 {
+        let (stage, events) = watched().await;
+        let own = account(&events);
+        let orders = proptest::collection::vec(Just(events).prop_shuffle(), 3);
+        let ways = (
+            orders,
+            proptest::collection::vec((1usize..16, 0usize..100), 3..40),
+        );
+        let (orders, ways) = ways.new_tree(&mut runner).unwrap().current();
+        let mut bodies: Vec<Vec<u8>> = vec![];
+        for (order, (size, _)) in orders.iter().zip(&ways) {
+            bodies.extend(order.chunks(*size).map(batch_of));
+        }
+        for (_, at) in &ways {
+            // Some of them again, whole and cut.
+            let mut again = bodies[at % bodies.len()].clone();
+            bodies.insert(at % bodies.len(), again.clone());
+            again.truncate(again.len() * at / 100);
+            bodies.insert((at * 7) % bodies.len(), again);
+        }
+        let token = token(&stage);
+        for together in bodies.chunks(5) {
+            let sent = together
+                .iter()
+                .map(|body| send(&stage, "production", &token, false, body.clone()));
+            for answer in futures::future::join_all(sent).await {
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+            }
+        }
+        let (mut found, counted) = content(&stage).await;
+        for event in &mut found {
+            *event = event.replace(&own, "the account");
+        }
+        found.sort();
+        assert_eq!(found, wanted);
+        assert_eq!(counted, total);
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_a_session_that_says_something_else_is_entered_and_told() {
+    let (stage, mut events) = watched().await;
+    let store = &stage.app.broker.store;
+    let other = |events: &[Value]| {
+        let mut other = events[1].clone();
+        other["responseStatus"]["code"] = json!(403);
+        other
+    };
+    let changed = other(&events);
+    events.truncate(2);
+    for batch in [vec![events[1].clone()], vec![changed.clone()], vec![changed]] {
+        let answer = send(&stage, "production", &token(&stage), false, batch_of(&batch)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    assert_eq!(content(&stage).await.0.len(), 2, "both, each once");
+    let findings = store.open_findings().await.unwrap();
+    let told = findings
+        .iter()
+        .filter(|one| one.text.contains("carry the audit id"));
+    assert_eq!(told.count(), 1, "{findings:?}");
 }
 
 #[tokio::test]

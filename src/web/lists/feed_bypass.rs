@@ -150,7 +150,7 @@ mod tests {
         stage
             .app
             .broker
-            .record_batch("production", "", body.as_bytes())
+            .record_batch("production", "", body)
             .await
             .unwrap();
     }
