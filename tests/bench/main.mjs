@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { auditDelay } from './audit_delay.mjs';
 import { printed } from './figures.mjs';
+import { intake } from './intake.mjs';
 import { loop } from './loop.mjs';
 import { pages } from './pages.mjs';
 import { worldStart } from './world_start.mjs';
 
-const benches = { 'world-start': worldStart, 'audit-delay': auditDelay, loop, pages };
+const benches = { 'world-start': worldStart, 'audit-delay': auditDelay, intake, loop, pages };
 /** What one name runs: the loop is what people wait for and the pages they look at meanwhile. */
 const groups = { loop: ['loop', 'pages'] };
 const wanted = process.argv[2];
