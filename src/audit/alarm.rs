@@ -74,18 +74,14 @@ impl View<'_> {
     }
 
     fn in_words(&self, redacted: &redact::Redacted) -> String {
-        let (body, answer) = (
-            redacted.event.get("requestObject"),
-            redacted.event.get("responseObject"),
-        );
         let object = Object::of(self.event, None).map(Object::scrubbed);
         words::say(
             self.event,
             self.class,
             object.as_ref(),
             &redacted.uri,
-            body,
-            answer,
+            redacted.body(),
+            redacted.answer(),
         )
         .text
     }

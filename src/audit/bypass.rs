@@ -6,7 +6,6 @@ use super::{
     event::{Event, Stage},
     intake::View,
     key::EventKey,
-    object::Object,
     person,
     record::{AlarmKind, Bypass, Intake},
     redact, scrub, words,
@@ -32,12 +31,8 @@ impl View<'_> {
             return;
         }
         let redacted = redact::event(self.raw, event);
-        let (body, answer) = (
-            redacted.event.get("requestObject"),
-            redacted.event.get("responseObject"),
-        );
-        let generated = answer.and_then(|answer| answer.pointer("/metadata/name")?.as_str());
-        let object = Object::of(event, generated).map(Object::scrubbed);
+        let (body, answer) = (redacted.body(), redacted.answer());
+        let object = redacted.object(event);
         // What came through a gateway is told as the person's own.
         let mut own = event.clone();
         if behind.through.is_some() {

@@ -209,12 +209,8 @@ impl View<'_> {
             Credential::Borrowed => None,
         };
         let redacted = redact::event(self.raw, event);
-        let (body, answer) = (
-            redacted.event.get("requestObject"),
-            redacted.event.get("responseObject"),
-        );
-        let generated = answer.and_then(|answer| answer.pointer("/metadata/name")?.as_str());
-        let object = Object::of(event, generated).map(Object::scrubbed);
+        let (body, answer) = (redacted.body(), redacted.answer());
+        let object = redacted.object(event);
         let mut words = words::say(event, self.class, object.as_ref(), &redacted.uri, body, answer);
         if let Some(by) = &borrowed {
             words = words.by_another(&event.user.username, &by.to_string());
@@ -314,8 +310,9 @@ impl View<'_> {
         if of.resource != "selfsubjectrulesreviews" && !dry_run {
             return;
         }
-        let body = redacted.event.get("requestObject");
-        let asked = body.and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
+        let asked = redacted
+            .body()
+            .and_then(|body| body.pointer("/spec/namespace")?.as_str().map(str::to_owned));
         let rules = redacted
             .event
             .pointer("/responseObject/status")

@@ -7,6 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     event::Event,
+    object::Object,
     scrub::{P, is_opaque, is_sensitive},
 };
 
@@ -30,6 +31,26 @@ pub struct Redacted {
     pub count: u32,
     /// A body could not be read and was left out.
     pub unreadable: bool,
+}
+
+impl Redacted {
+    /// What was asked: the request's body.
+    pub(super) fn body(&self) -> Option<&Value> {
+        self.event.get("requestObject")
+    }
+
+    /// What was answered.
+    pub(super) fn answer(&self) -> Option<&Value> {
+        self.event.get("responseObject")
+    }
+
+    /// What `head`, whose event this is, is about: by the name that the answer gave it, where it had none.
+    pub(super) fn object(&self, head: &Event<'_>) -> Option<Object> {
+        let generated = self
+            .answer()
+            .and_then(|answer| answer.pointer("/metadata/name")?.as_str());
+        Object::of(head, generated).map(Object::scrubbed)
+    }
 }
 
 /// Redacts the event whose bytes are `raw` and whose head is `head`.

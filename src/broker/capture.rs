@@ -7,6 +7,7 @@
 use super::request::done_unless_conflict;
 use super::{Broker, Outcome, Result};
 use crate::domain::action::requests;
+use crate::domain::counted::count;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::{DriftRow, FileChange, FollowUp, FollowUpState, Item};
 use crate::domain::grant::Grant;
@@ -201,7 +202,7 @@ impl Broker {
         let about = About::follow_up(&follow_up);
         let id = follow_up.id;
         let objects: std::collections::BTreeSet<_> = follow_up.drift.iter().map(|row| &row.object).collect();
-        let mut sentence = format!("{} drifted", count(objects.len(), "object"));
+        let mut sentence = format!("{} drifted", count(objects.len(), "object", "objects"));
         if let Some(pull) = &follow_up.pull {
             let _ = write!(sentence, "; pull request #{} is open", pull.number);
         }
@@ -209,7 +210,7 @@ impl Broker {
             let _ = write!(
                 sentence,
                 "; {} must be done by hand",
-                count(follow_up.items.len(), "item")
+                count(follow_up.items.len(), "item", "items")
             );
         }
         let mut mail = super::notices::mail_of([&follow_up.requester]);
@@ -252,14 +253,6 @@ impl Broker {
             .notice(notice)
             .job(JobKind::Follow { follow_up: id }, now);
         done_unless_conflict(self.commit(transition).await, now)
-    }
-}
-
-pub(super) fn count(n: usize, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{Broker, Result};
 use crate::clock::Time;
 use crate::domain::action::requests;
+use crate::domain::counted::count;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::finding::Finding;
 use crate::domain::grant::Grant;
@@ -113,10 +114,6 @@ impl Holes {
     }
 }
 
-fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}
-
 fn named(all: &[String]) -> String {
     let more = all.len().saturating_sub(NAMED);
     let said = all[..all.len() - more].join(", ");
@@ -129,23 +126,7 @@ fn named(all: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixture;
-
-    fn row(id: &str, class: &str, flags: &[&str], stream: bool) -> (u64, ActionRow) {
-        let row = ActionRow {
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            audit_id: id.into(),
-            stage: if stream {
-                "ResponseStarted"
-            } else {
-                "ResponseComplete"
-            }
-            .into(),
-            stream,
-            ..fixture::action(class)
-        };
-        (0, row)
-    }
+    use crate::domain::fixture::{self, step as row};
 
     #[test]
     fn a_stream_without_its_end_and_a_cut_event_are_holes() {

@@ -162,8 +162,8 @@ fn event_key(record: &Record) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::config::BROKER_USER;
-    use crate::domain::fixture::{ask, at, grant, person};
-    use crate::domain::grant::{Grant, Issued};
+    use crate::domain::fixture::{self, ask, at};
+    use crate::domain::grant::Grant;
     use crate::domain::request::Request;
     use crate::domain::transition::{Transition, Write};
     use crate::store::EntryFilter;
@@ -195,25 +195,7 @@ mod tests {
     /// An access with a key.
     async fn lent(broker: &Broker) -> Grant {
         let request = Request::file(ask(), at(0), TimeDelta::hours(1));
-        let ready = Grant {
-            request: request.id,
-            ..grant()
-        }
-        .ready(at(1))
-        .unwrap();
-        let (issuing, reveal) = ready.begin_reveal(&person("oncall"), at(2)).unwrap();
-        let issued = Issued {
-            credential_id: "JTI=one".to_owned(),
-            token_hash: "aa".repeat(32),
-            probe_token: "probe".to_owned(),
-            expires_at: at(900),
-        };
-        let lent = issuing
-            .issued(reveal, issued)
-            .unwrap()
-            .shown(reveal, at(3))
-            .unwrap()
-            .0;
+        let lent = fixture::lent(&request);
         let entry = record(
             EntryKind::GrantActive,
             at(3),

@@ -1,8 +1,8 @@
 //! The pull request: branch, commit, description. Idempotent: the forge adopts what an earlier try left.
 
-use super::capture::count;
 use super::{Broker, BrokerError, Result};
 use crate::config::Repository;
+use crate::domain::counted::count;
 use crate::domain::entry_kind::EntryKind;
 use crate::domain::follow_up::{FollowUp, PullRequest};
 use crate::domain::grant::Grant;
@@ -247,7 +247,7 @@ fn title(work: &Publication<'_>) -> String {
         .collect();
     let what = match objects.iter().next() {
         Some(only) if objects.len() == 1 => (*only).to_owned(),
-        _ => count(objects.len(), "object"),
+        _ => count(objects.len(), "object", "objects"),
     };
     format!("Emergency change on {}: {what}", work.grant.cluster)
 }

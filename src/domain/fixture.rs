@@ -4,7 +4,7 @@ use crate::clock::Time;
 use crate::domain::action::ActionRow;
 use crate::domain::deadline::{Deadline, Goal};
 use crate::domain::follow_up::{FollowUp, Item, PullRequest};
-use crate::domain::grant::{Grant, GrantState};
+use crate::domain::grant::{Grant, GrantState, Issued};
 use crate::domain::person::Person;
 use crate::domain::request::{Approval, ApprovalProof, Ask, Request};
 use crate::ids::{ApprovalId, GrantId, ItemId, RequestId};
@@ -155,6 +155,44 @@ pub fn action(class: &str) -> ActionRow {
         stream: false,
         facts: Value::Null,
     }
+}
+
+/// An action of that class in a request of its own, ended well or a stream that has begun.
+pub fn step(audit_id: &str, class: &str, flags: &[&str], stream: bool) -> (u64, ActionRow) {
+    let row = ActionRow {
+        flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        audit_id: audit_id.into(),
+        stage: if stream {
+            "ResponseStarted"
+        } else {
+            "ResponseComplete"
+        }
+        .into(),
+        stream,
+        ..action(class)
+    };
+    (0, row)
+}
+
+/// An access of that request whose key was shown at 3.
+pub fn lent(request: &Request) -> Grant {
+    let grant = Grant {
+        request: request.id,
+        ..grant()
+    };
+    let (issuing, reveal) = grant
+        .ready(at(1))
+        .unwrap()
+        .begin_reveal(&person("oncall"), at(2))
+        .unwrap();
+    let issued = Issued {
+        credential_id: "JTI=one".to_owned(),
+        token_hash: "aa".repeat(32),
+        probe_token: "probe".to_owned(),
+        expires_at: at(900),
+    };
+    let issued = issuing.issued(reveal, issued).unwrap();
+    issued.shown(reveal, at(3)).unwrap().0
 }
 
 /// An open pull request.

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod canonical;
+pub mod counted;
 pub mod counting;
 pub mod deadline;
 pub mod entry_kind;

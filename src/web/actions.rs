@@ -181,23 +181,7 @@ fn flags(row: &ActionRow) -> Vec<Badge> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixture;
-
-    fn row(audit_id: &str, class: &str, flags: &[&str], stream: bool) -> (u64, ActionRow) {
-        let row = ActionRow {
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            audit_id: audit_id.into(),
-            stage: if stream {
-                "ResponseStarted"
-            } else {
-                "ResponseComplete"
-            }
-            .into(),
-            stream,
-            ..fixture::action(class)
-        };
-        (0, row)
-    }
+    use crate::domain::fixture::step as row;
 
     #[test]
     fn a_stream_that_closed_is_one_action_and_open_no_more() {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::fixture::{ask, at, grant, person};
-use crate::domain::grant::{GrantState, Issued};
+use crate::domain::fixture::{self, ask, at};
+use crate::domain::grant::GrantState;
 use crate::domain::request::Request;
 use crate::domain::transition::{About, record};
 use crate::web::lists::fixture::Stage;
@@ -11,28 +11,10 @@ use serde_json::json;
 
 /// An access from long before the snapshot begins.
 fn long_ago(request: &Request) -> Grant {
-    let ready = Grant {
-        request: request.id,
-        ..grant()
-    }
-    .ready(at(1))
-    .unwrap();
-    let (issuing, reveal) = ready.begin_reveal(&person("oncall"), at(2)).unwrap();
-    let issued = Issued {
-        credential_id: "JTI=one".to_owned(),
-        token_hash: "aa".repeat(32),
-        probe_token: "probe".to_owned(),
-        expires_at: at(900),
-    };
-    let (active, _) = issuing
-        .issued(reveal, issued)
-        .unwrap()
-        .shown(reveal, at(3))
-        .unwrap();
     Grant {
         state: GrantState::Ended,
         ended_at: Some(at(611)),
-        ..active
+        ..fixture::lent(request)
     }
 }
 

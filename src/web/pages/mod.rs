@@ -29,6 +29,7 @@ mod when;
 #[cfg(test)]
 mod samples;
 
+pub use crate::domain::counted::count;
 pub use parts::{
     Badge, Card, Choice, Column, DeadlineBar, Diff, DiffLine, Facts, Figure, Filter, Look, Note, Pager,
     PersonRef, Piece, Reason, Svg, Table, TableRow, Timeline, TimelineItem, Words,
@@ -36,9 +37,3 @@ pub use parts::{
 pub use shell::{Alarm, LiveBar, LivePhase, Place, Shell, Signed};
 pub use text::{Href, Text};
 pub use when::{Shown, When, lasting, rough};
-
-/// "1 change", "2 changes": a number with its noun.
-#[must_use]
-pub fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}
