@@ -54,15 +54,15 @@ export async function intake(dir) {
       const even = await flood('send', ...one.hook, level, Math.ceil((paced * seconds) / batch), senders, 193, paced);
       console.error(level, JSON.stringify({ floors, full, even }));
       const cores = 2 * (1e6 / floors.work_us);
-      figure(`${name}-over-bare-append`, full.rate / floors.append_rate, '>=0.7');
-      figure(`${name}-over-two-cores-of-floor`, full.rate / cores, '>=0.45');
-      figure(`${name}-processor-over-floor`, full.cpu_us / floors.work_us, '<=1.6');
-      figure(`${name}-over-row-an-event`, full.rate / floors.rows_rate, '>=3');
-      figure(`${name}-paced-p99-ms`, even.p99, `<=${2 * goals[level].p99}`);
-      figure(`${name}-paced-share-of-a-core`, even.share, `<=${1.5 * goals[level].share}`);
+      figure(`${name}-over-bare-append`, full.rate / floors.append_rate, '>=1.0');
+      figure(`${name}-over-two-cores-of-floor`, full.rate / cores, '>=0.65');
+      figure(`${name}-processor-over-floor`, full.cpu_us / floors.work_us, '<=1.25');
+      figure(`${name}-over-row-an-event`, full.rate / floors.rows_rate, '>=4');
+      figure(`${name}-paced-p99-ms`, even.p99, `<=${goals[level].p99}`);
+      figure(`${name}-paced-share-of-a-core`, even.share, `<=${goals[level].share}`);
       figure(`${name}-refused`, full.refused + even.refused, '<=0');
       if (level === 'Metadata') {
-        figure(`${name}-stored-over-sent`, (after.bytes - before.bytes) / full.bytes, '<=0.2');
+        figure(`${name}-stored-over-sent`, (after.bytes - before.bytes) / full.bytes, '<=0.15');
         await verified(world, one, floors, figure);
         await flat(world, one, figure);
       }
@@ -82,7 +82,7 @@ export async function intake(dir) {
     await world.cluster.api.resume();
     return figures;
   } finally {
-    await world.cluster.api.resume().catch?.(() => {});
+    world.cluster.api.resume();
     await world.stop();
   }
 }
@@ -93,7 +93,7 @@ async function verified(world, one, floors, figure) {
   const { entries: size } = await flood('stored', one.db);
   const begun = performance.now();
   await breakglass(['verify', '--key', key, one.db], { anyStatus: true, timeoutMs: 3_600_000 });
-  figure('verifier-over-reading', size / ((performance.now() - begun) / 1000) / floors.read_rate, '>=0.8');
+  figure('verifier-over-reading', size / ((performance.now() - begun) / 1000) / floors.read_rate, '>=0.9');
 }
 
 /** The same load again and again until the ledger is long; and how long such a store takes to open. */
@@ -101,16 +101,16 @@ async function flat(world, one, figure) {
   const rates = [];
   let { entries: size } = await flood('stored', one.db);
   for (let n = 0; size < entries || n < 4; n += 1) {
-    rates.push((await flood('send', ...one.hook, 'Metadata', 250, senders, 1_009 + n, 0)).rate);
+    rates.push((await flood('send', ...one.hook, 'Metadata', 250, senders, 1_009 + 2 * n, 0)).rate);
     ({ entries: size } = await flood('stored', one.db));
   }
   const tenth = Math.max(2, Math.floor(rates.length / 10));
   const mean = (some) => some.reduce((sum, rate) => sum + rate, 0) / some.length;
   console.error(`${size} entries: ${rates.map(Math.round).join(' ')}`);
-  figure('rate-at-the-end-over-beginning', mean(rates.slice(-tenth)) / mean(rates.slice(0, tenth)), '>=0.8');
+  figure('rate-at-the-end-over-beginning', mean(rates.slice(-tenth)) / mean(rates.slice(0, tenth)), '>=0.9');
   await world.cluster.api.resume();
   const begun = performance.now();
   await one.started.restart();
   one.hook[2] = one.started.pid;
-  figure('open-ms', performance.now() - begun, '<=5000');
+  figure('open-ms', performance.now() - begun, '<=500');
 }

@@ -102,8 +102,8 @@ export async function pages(dir) {
     await Promise.all(sessions.map(async ({ cookie, who }, n) => {
       const mine = paths.get(who);
       await later((n / readers) * 2000);
-      for (let turn = n; performance.now() < over; turn += 1) {
-        const path = mine[(turn * 7) % mine.length];
+      for (let turn = n * 7; performance.now() < over; turn += 1) {
+        const path = mine[turn % mine.length];
         took.push({ path, who, ...await click(agent, world.url + path, cookie) });
         await later(1500 + Math.random() * 1000);
       }
