@@ -14,8 +14,11 @@ pub enum Stranger {
     /// The cluster is not configured, or nothing proves a sender of it.
     #[error("there is no such cluster")]
     NoCluster,
-    /// The token is missing or wrong.
-    #[error("the token is missing or wrong")]
+    /// No token came.
+    #[error("no token came; an API server sends none to an address of plain http://")]
+    NoToken,
+    /// Another one came.
+    #[error("the token is wrong")]
     Token,
     /// The certificate.
     #[error(transparent)]
@@ -38,15 +41,18 @@ pub fn prove(
     let token = sender.and_then(|sender| sender.token.as_ref());
     let expected = token.map_or("", |token| token.expose());
     // Digests are compared, so that neither the place of a difference nor a length shows in the time.
-    let same: bool = Sha256::digest(bearer(headers))
-        .ct_eq(&Sha256::digest(expected))
-        .into();
+    let shown = bearer(headers);
+    let same: bool = Sha256::digest(shown).ct_eq(&Sha256::digest(expected)).into();
     let sender = sender.ok_or(Stranger::NoCluster)?;
     if token.is_none() && sender.client_ca_file.is_none() {
         return Err(Stranger::NoCluster);
     }
     if token.is_some() && !(same & !expected.is_empty()) {
-        return Err(Stranger::Token);
+        return Err(if shown.is_empty() {
+            Stranger::NoToken
+        } else {
+            Stranger::Token
+        });
     }
     if sender.client_ca_file.is_some() {
         authorities.judge(cluster, presented, now)?;
