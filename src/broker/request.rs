@@ -33,12 +33,39 @@ pub struct Preview {
     pub overlaps: Vec<String>,
 }
 
+/// What was found of a question's team, cluster and profile, whatever its namespaces are.
+struct Looked {
+    facts: Facts,
+    rules: Option<Value>,
+    cluster_uid: Option<String>,
+}
+
 impl Broker {
     /// Answers what would happen if `person` asked this now.
     ///
     /// # Errors
     /// The store's. An unreachable cluster is part of the answer.
     pub async fn preview(&self, person: &Person, question: &Question) -> Result<Preview> {
+        let looked = self.look(question).await?;
+        self.judged(person, question, looked).await
+    }
+
+    /// [`Self::preview`] of a question whose namespaces are settled by those that the cluster has.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn preview_settled(
+        &self,
+        person: &Person,
+        question: &mut Question,
+        settle: impl FnOnce(&mut Question, &[String]),
+    ) -> Result<Preview> {
+        let looked = self.look(question).await?;
+        settle(question, looked.facts.namespaces.as_deref().unwrap_or_default());
+        self.judged(person, question, looked).await
+    }
+
+    async fn look(&self, question: &Question) -> Result<Looked> {
         let mut facts = Facts {
             people: self.store.people().await?,
             ..Facts::default()
@@ -68,6 +95,19 @@ impl Broker {
             }
         }
         facts.team_is_breached = self.is_breached(&question.team).await?;
+        Ok(Looked {
+            facts,
+            rules,
+            cluster_uid,
+        })
+    }
+
+    async fn judged(&self, person: &Person, question: &Question, looked: Looked) -> Result<Preview> {
+        let Looked {
+            facts,
+            rules,
+            cluster_uid,
+        } = looked;
         let decision = policy::decide(&self.config, person, question, &facts);
         let overlaps = self.overlaps(person, question).await?;
         let namespaces = facts.namespaces.unwrap_or_default();

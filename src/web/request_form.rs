@@ -90,25 +90,28 @@ pub async fn send(State(app): State<App>, posted: Posted) -> Result {
 /// What was typed, and where the profile leaves no choice of a namespace, that one.
 async fn prefilled(app: &App, signed: &Signed, fields: &Fields) -> Result<(Typed, Preview)> {
     let mut typed = typed(app, signed, fields).await?;
-    let mut preview = app.broker.preview(&signed.person, &typed.question).await?;
-    let offered = offered(app.config(), &typed.question, &preview);
-    if let [only] = offered.as_slice()
-        && !typed.question.namespaces.contains(only)
-    {
-        typed.question.namespaces = vec![(*only).clone()];
-        preview = app.broker.preview(&signed.person, &typed.question).await?;
-    }
+    let settle = |question: &mut Question, namespaces: &[String]| {
+        let offered = offered(app.config(), question, namespaces);
+        if let [only] = offered.as_slice()
+            && !question.namespaces.contains(only)
+        {
+            question.namespaces = vec![(*only).clone()];
+        }
+    };
+    let preview = app
+        .broker
+        .preview_settled(&signed.person, &mut typed.question, settle)
+        .await?;
     Ok((typed, preview))
 }
 
 /// The namespaces that the chosen profile can be used in there.
-fn offered<'a>(config: &Config, asked: &Question, preview: &'a Preview) -> Vec<&'a String> {
+fn offered<'a>(config: &Config, asked: &Question, namespaces: &'a [String]) -> Vec<&'a String> {
     let (profile, cluster) = (
         config.profiles.get(&asked.profile),
         config.clusters.get(&asked.cluster),
     );
-    preview
-        .namespaces
+    namespaces
         .iter()
         .filter(|name| profile.is_some_and(|profile| profile.allows_namespace(name)))
         .filter(|name| cluster.is_some_and(|cluster| !cluster.protects(name)))
@@ -222,7 +225,7 @@ async fn form_page(
         extends,
     } = typed;
     let profile = config.profiles.get(&asked.profile);
-    let (chosen, others): (Vec<&String>, Vec<&String>) = offered(config, &asked, preview)
+    let (chosen, others): (Vec<&String>, Vec<&String>) = offered(config, &asked, &preview.namespaces)
         .into_iter()
         .partition(|name| asked.namespaces.contains(name));
     let namespaces = chosen
