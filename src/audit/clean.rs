@@ -1,6 +1,7 @@
 //! Whether an event can be kept as it came: a walk through its bytes that builds nothing, and says yes only where
 //! [`redact`](super::redact) would take nothing out. Where it is in doubt it says no, and the event is redacted.
 
+use memchr::memchr2;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -299,7 +300,7 @@ impl<'t> Walk<'t, '_> {
         let from = self.at;
         loop {
             let rest = self.text.as_bytes().get(self.at..)?;
-            let stop = rest.iter().position(|b| matches!(b, b'"' | b'\\'))?;
+            let stop = memchr2(b'"', b'\\', rest)?;
             if rest[stop] == b'"' {
                 self.at += stop + 1;
                 return self.text.get(from..self.at - 1);

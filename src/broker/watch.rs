@@ -85,7 +85,9 @@ impl Watches {
             };
             tokio::select! { () = keep => {}, () = watch => {}, () = over => {} }
         });
-        if let Some(old) = self.running().insert(id, task) {
+        let mut running = self.running();
+        running.retain(|_, task| !task.is_finished());
+        if let Some(old) = running.insert(id, task) {
             old.abort();
         }
         Ok(())

@@ -76,6 +76,9 @@ impl SqliteStore {
             })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
+            // Each holds up to 2 MB of pages: at night there is one.
+            .idle_timeout(Duration::from_secs(20))
+            .min_connections(1)
             .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(database("opening the store for reading"))?;

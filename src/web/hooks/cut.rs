@@ -37,6 +37,15 @@ enum Passing {
 }
 
 impl Cutter {
+    /// One that has room for so many bytes.
+    #[must_use]
+    pub fn with_room(bytes: usize) -> Self {
+        Self {
+            held: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
     /// How many bytes it holds.
     #[must_use]
     pub fn held(&self) -> usize {

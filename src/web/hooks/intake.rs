@@ -211,7 +211,8 @@ impl Reader {
             unpacked: 0,
             raw: gzip.then(Vec::new),
             broken: false,
-            cutter: Cutter::default(),
+            // Paid for above.
+            cutter: Cutter::with_room(length.filter(|_| !gzip).map_or(0, |_| first)),
             handed: false,
             over: false,
         })
