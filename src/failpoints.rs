@@ -118,6 +118,7 @@ pointed!(PointedStore: Store, "store" {
     async fn delete_session(id_hash: &str) -> Answer<(), StoreError>;
     async fn tidy(now: Time) -> Answer<(), StoreError>;
     reads {
+        fn halted() -> Option<String>;
         async fn request(id: RequestId) -> Answer<Option<Request>, StoreError>;
         async fn requests(filter: RequestFilter) -> Answer<Vec<Arc<Request>>, StoreError>;
         async fn grant(id: GrantId) -> Answer<Option<Grant>, StoreError>;

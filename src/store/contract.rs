@@ -214,6 +214,9 @@ pub struct StoredSegment {
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a transition: the only way anything changes state.
     async fn commit(&self, transition: Transition) -> Result<Committed, StoreError>;
+    /// Why nothing is written any more until this service is started again, in words; `None` while something may be.
+    /// Until then everything that was committed can be read.
+    fn halted(&self) -> Option<String>;
 
     /// A request.
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError>;

@@ -122,14 +122,18 @@ pub(super) async fn of_request(app: &App, shell: &Shell, request: RequestId) -> 
 /// That the store cannot be written, on every page: nothing new is taken meanwhile.
 pub(super) fn of_store(app: &App, shell: &Shell) -> Option<Note> {
     let failure = app.broker.store_failure()?;
+    let (until, then) = match app.broker.store.halted() {
+        None => ("until it can", "when there is room"),
+        Some(_) => ("until this service is started again", "after that"),
+    };
     let words = Words::say("since ")
         .at(shell.when(failure.since))
         .and(": ")
         .and(Text::prose(sentence(&failure.why)).sentence())
-        .and(
-            " Nothing new is taken until it can: no request, no approval, no key. Access is taken away all the \
-             same, and written down when there is room.",
-        );
+        .and(format!(
+            " Nothing new is taken {until}: no request, no approval, no key. Access is taken away all the same, and \
+             written down {then}."
+        ));
     Some(Note::new(Look::Late, "The store cannot be written", words))
 }
 

@@ -62,7 +62,8 @@ async fn a_second_broker_on_the_same_file_is_refused_and_told_who_holds_it() {
     let engine = Sqlite::new().await;
     let first = engine.try_open(signer()).await.unwrap();
     let refused = engine.try_open(signer()).await.unwrap_err();
-    let holder = format!("process {}", std::process::id());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let holder = format!("process {} on {})", std::process::id(), host.trim());
     assert!(
         refused.contains(&holder) && refused.contains("breakglass.db"),
         "{refused}"

@@ -42,4 +42,9 @@ pub trait Database: Sized + Send + Sync + std::fmt::Debug + 'static {
     async fn change_all(&self, queries: Vec<Query>) -> Result<(), sqlx::Error>;
     /// The one write door.
     async fn commit(store: &SqlStore<Self>, transition: Transition) -> Result<Committed, StoreError>;
+
+    /// Why nothing is written any more until this process is started again, where that is so.
+    fn halted(&self) -> Option<String> {
+        None
+    }
 }

@@ -97,6 +97,9 @@ impl<D: Database> Store for SqlStore<D> {
     async fn commit(&self, transition: Transition) -> Result<Committed, StoreError> {
         D::commit(self, transition).await
     }
+    fn halted(&self) -> Option<String> {
+        self.database.halted()
+    }
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
         self.one(
             "a request",

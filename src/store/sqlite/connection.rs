@@ -61,27 +61,37 @@ impl Database for SqliteFile {
 
     async fn take(&self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
         let mut writer = self.writer.lock().await;
+        self.trust.holds()?;
         let taken = writer.rows(query).await;
+        self.trust.heed(&taken);
         self.renew_if(taken.is_err(), &mut writer).await;
         taken
     }
 
     async fn change(&self, query: Query) -> Result<u64, sqlx::Error> {
         let mut writer = self.writer.lock().await;
+        self.trust.holds()?;
         let changed = writer.change(query).await;
+        self.trust.heed(&changed);
         self.renew_if(changed.is_err(), &mut writer).await;
         changed
     }
 
     async fn change_all(&self, queries: Vec<Query>) -> Result<(), sqlx::Error> {
         let mut writer = self.writer.lock().await;
+        self.trust.holds()?;
         let changed = all(&mut writer, queries).await;
+        self.trust.heed(&changed);
         self.renew_if(changed.is_err(), &mut writer).await;
         changed
     }
 
     async fn commit(store: &SqliteStore, transition: Transition) -> Result<Committed, StoreError> {
         store.write(transition).await
+    }
+
+    fn halted(&self) -> Option<String> {
+        self.trust.halted()
     }
 }
 

@@ -59,7 +59,16 @@ pub(super) async fn lock(path: &Path) -> Result<std::fs::File, StoreError> {
         }
     }
     file.set_len(0)
-        .and_then(|()| write!(file, "{}", std::process::id()))
+        .and_then(|()| write!(file, "{}{}", std::process::id(), on_host()))
         .map_err(|error| refused(format!("{} cannot be written: {error}", beside.display())))?;
     Ok(file)
+}
+
+/// " on HOST", where the machine tells its name: two containers that share a volume both hold process 1.
+fn on_host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => String::new(),
+        name => format!(" on {name}"),
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::SqliteStore;
 use super::commit::{Entered, enter};
+use super::trust::Trust;
 use crate::causes::chain;
 use crate::clock::{Clock, Time};
 use crate::domain::transition::Transition;
@@ -42,6 +43,7 @@ struct Writer {
     options: SqliteConnectOptions,
     clock: Arc<dyn Clock>,
     signers: Signers,
+    trust: Arc<Trust>,
     /// The file is nobody else's until the last group is written.
     _lock: Arc<std::fs::File>,
 }
@@ -54,6 +56,7 @@ impl SqliteStore {
             options: self.database.options.clone(),
             clock: Arc::clone(&self.clock),
             signers: self.signers.clone(),
+            trust: Arc::clone(&self.database.trust),
             _lock: Arc::clone(&self.database.lock),
         };
         tokio::spawn(writer.run(waiting));
@@ -97,6 +100,16 @@ impl Writer {
     }
 
     async fn write(&self, connection: &mut SqliteConnection, mut group: Vec<Member>) {
+        if self.trust.halted().is_some() {
+            let refused = || {
+                Err(self
+                    .trust
+                    .holds()
+                    .map_or_else(database("committing"), |()| gone()))
+            };
+            let all: Vec<_> = group.iter().map(|_| refused()).collect();
+            return answer(group, all);
+        }
         match self.transact(connection, &mut group).await {
             Ok(done) => answer(group, done),
             Err(Failed::Within(error)) if group.len() == 1 => {
@@ -138,6 +151,7 @@ impl Writer {
         connection: &mut SqliteConnection,
         group: &mut [Member],
     ) -> Result<Vec<Result<Committed, StoreError>>, Failed> {
+        self.trust.holds().map_err(within("committing"))?;
         let begun = connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = begun.map_err(within("beginning a commit"))?;
         let (mut frontier, mut checkpoint) = head(&mut transaction).await.map_err(Failed::Within)?;
@@ -180,7 +194,9 @@ impl Writer {
                 let stored = store_head(&mut *transaction, &frontier, &checkpoint, now).await;
                 stored.map_err(Failed::Within)?;
             }
-            let committed = transaction.commit().await.map_err(database("committing"));
+            let committed = transaction.commit().await;
+            self.trust.heed(&committed);
+            let committed = committed.map_err(database("committing"));
             committed.map_err(Failed::AtTheEnd)?;
         }
         let committed = |entered: Entered| Committed {

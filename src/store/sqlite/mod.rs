@@ -6,11 +6,13 @@ mod connection;
 mod evidence;
 mod file;
 mod group;
+mod trust;
 mod writer;
 
 pub use self::evidence::evidence;
 use self::file::{lock, private};
 use self::group::{Member, WAITING};
+use self::trust::{Trust, settle};
 use super::contract::StoreError;
 use super::sql::SqlStore;
 use super::sql::rows::database;
@@ -37,6 +39,8 @@ pub struct SqliteFile {
     commits: mpsc::Sender<Member>,
     options: SqliteConnectOptions,
     readers: SqlitePool,
+    /// Whether anything may be written.
+    trust: Arc<Trust>,
     /// Held while the store is open, so that a second broker on the same file refuses to start.
     lock: Arc<std::fs::File>,
 }
@@ -74,6 +78,7 @@ impl SqliteStore {
                     path.display()
                 ))
             })?;
+        settle(path, &mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
             // Each holds up to 2 MB of pages: at night there is one.
@@ -88,6 +93,7 @@ impl SqliteStore {
             commits,
             options,
             readers,
+            trust: Arc::default(),
             lock: Arc::new(lock),
         };
         let store = Self::start(file, clock, signers.into()).await?;
