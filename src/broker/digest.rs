@@ -46,8 +46,11 @@ pub(super) async fn digest(
             None => false,
         };
         *claim = own;
-        if !again {
-            return intake;
+        if again {
+            continue;
         }
+        #[cfg(feature = "failpoints")]
+        let intake = super::doctored::without_dropped(intake);
+        return intake;
     }
 }

@@ -14,6 +14,8 @@ pub mod converge;
 pub mod deadlines;
 pub mod deliver;
 mod digest;
+#[cfg(feature = "failpoints")]
+mod doctored;
 pub mod end;
 mod enter;
 pub mod export;
