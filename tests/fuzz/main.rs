@@ -89,6 +89,7 @@ targets! {
     segment: a_segment_reads_as_it_was_written,
     figures: an_api_servers_figures_are_those_of_its_page,
     note: a_note_verifies_only_as_it_was_signed,
+    proof: nothing_but_a_proof_of_the_very_tree_proves_anything,
 }
 
 #[test]

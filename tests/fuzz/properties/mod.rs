@@ -7,6 +7,7 @@ pub mod drift;
 pub mod figures;
 pub mod import;
 pub mod note;
+pub mod proof;
 pub mod segment;
 pub mod web;
 pub mod yaml;
