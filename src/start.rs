@@ -14,7 +14,7 @@ use breakglass::ledger::Signer;
 use breakglass::notify::{Channels, Notifier};
 use breakglass::store::postgres::{Alone, PostgresStore};
 use breakglass::store::sqlite::SqliteStore;
-use breakglass::store::{Sign, Signers, Store, StoreError};
+use breakglass::store::{Sign, Signers, Store};
 use breakglass::web;
 use breakglass::witness::{HttpWitnesses, Witnesses};
 use breakglass::worker;
@@ -70,7 +70,9 @@ async fn run(config: Config) -> Result<(), String> {
     }
     let newest = signers.remove(0);
     let signers = Signers::new(newest, signers);
-    let (store, alone) = open(&config.store, &clock, signers).await.map_err(words)?;
+    let Some((store, alone)) = open(&config, &clock, signers).await? else {
+        return Ok(());
+    };
     let mut clusters: BTreeMap<String, Arc<dyn Cluster>> = BTreeMap::new();
     for (name, cluster) in &config.clusters {
         let connected = KubeCluster::connect(name, cluster)
@@ -130,21 +132,54 @@ async fn run(config: Config) -> Result<(), String> {
     served
 }
 
-/// The store, and on PostgreSQL the right to be the one broker that works on it, for which it waits.
+/// The store, and on PostgreSQL the right to be the one broker that works on it, for which it waits. `None` where it was
+/// told to stop meanwhile.
 async fn open(
-    store: &StoreConfig,
+    config: &Arc<Config>,
     clock: &Arc<dyn Clock>,
     signers: Signers,
-) -> Result<(Arc<dyn Store>, Option<Arc<Alone>>), StoreError> {
+) -> Result<Option<(Arc<dyn Store>, Option<Arc<Alone>>)>, String> {
     let clock = Arc::clone(clock);
-    Ok(match store {
-        StoreConfig::Sqlite(path) => (Arc::new(SqliteStore::open(path, clock, signers).await?), None),
-        StoreConfig::Postgres(address) => {
-            let alone = Alone::take(address.expose(), None).await?;
-            let store = PostgresStore::open_alone(&alone, clock, signers).await?;
-            (Arc::new(store), Some(Arc::new(alone)))
+    Ok(Some(match &config.store {
+        StoreConfig::Sqlite(path) => {
+            let store = SqliteStore::open(path, clock, signers).await;
+            (Arc::new(store.map_err(words)?), None)
         }
-    })
+        StoreConfig::Postgres(address) => {
+            let Some(alone) = turn(config, address.expose()).await? else {
+                return Ok(None);
+            };
+            let store = PostgresStore::open_alone(&alone, clock, signers).await;
+            (Arc::new(store.map_err(words)?), Some(Arc::new(alone)))
+        }
+    }))
+}
+
+/// The turn to work on a database. While another broker has it, probes are told so at the port that will be this one's.
+async fn turn(config: &Arc<Config>, address: &str) -> Result<Option<Alone>, String> {
+    let (waits, mut told) = tokio::sync::watch::channel(false);
+    let over = CancellationToken::new();
+    let answering = async {
+        let is_waiting = told.wait_for(|waits| *waits).await.is_ok();
+        if is_waiting {
+            let over = over.clone();
+            web::serve_waiting(Arc::clone(config), async move { over.cancelled().await })
+                .await
+                .map_err(words)?;
+        }
+        Ok::<_, String>(())
+    };
+    let taking = async {
+        let taken = tokio::select! {
+            taken = Alone::take(address, None, || { waits.send_replace(true); }) => taken.map(Some).map_err(words),
+            () = signalled() => Ok(None),
+        };
+        over.cancel();
+        drop(waits);
+        taken
+    };
+    let (taken, ()) = tokio::try_join!(taking, answering)?;
+    Ok(taken)
 }
 
 /// The keys that sign checkpoints, the one in force first.

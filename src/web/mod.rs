@@ -40,7 +40,7 @@ mod zone;
 
 pub use csrf::{Fields, Posted};
 pub use error::{Error, Result};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_waiting};
 pub use session::Signed;
 pub use state::App;
 

@@ -1,12 +1,15 @@
 //! Listening: TLS by files that are read again when they change, or plain; who is believed about
 //! where a request came from; going away without cutting anybody off.
 
+use super::authorities::Authorities;
 use super::door::{Door, Gate, PATIENCE};
 use super::tls::{Keys, TlsError};
 use super::{App, router};
-use crate::config::Cidr;
+use crate::config::{Cidr, Config};
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum_server::Handle;
@@ -49,17 +52,7 @@ pub struct Client(pub IpAddr);
 /// The certificate cannot be used, or the address cannot be listened on.
 pub async fn serve(app: App, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
     let config = Arc::clone(&app.broker.config);
-    let at = config.server.listen.address();
-    let trusted: Arc<[Cidr]> = config.server.trusted_proxies.clone().into();
-    let door = Door::new(Arc::clone(&trusted));
-    let guard = Guard {
-        trusted,
-        // Behind a proxy that ends the encryption, nobody else is answered: they would speak in the clear.
-        only_proxies: config.server.tls.is_none() && !config.server.trusted_proxies.is_empty(),
-    };
-    let service = router(app.clone())?
-        .layer(from_fn_with_state(guard, admit))
-        .into_make_service_with_connect_info::<SocketAddr>();
+    let service = router(app.clone())?;
     let handle = Handle::new();
     let stopping = handle.clone();
     let live = app.stop.clone();
@@ -69,8 +62,65 @@ pub async fn serve(app: App, stop: impl Future<Output = ()> + Send + 'static) ->
         live.cancel();
         stopping.graceful_shutdown(Some(GRACE));
     });
+    let served = listen(&config, &app.authorities, service, handle).await;
+    stopper.abort();
+    served
+}
+
+/// Answers for a broker that waits to take over, until `stop` comes: that it is alive, and to everything else that it
+/// is not ready.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_waiting(
+    config: Arc<Config>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let service = Router::new().fallback(waiting);
+    let handle = Handle::new();
+    let stopping = handle.clone();
+    let stopper = tokio::spawn(async move {
+        stop.await;
+        // Its port is needed at once, and nobody who was told to come back is cut off from anything.
+        stopping.shutdown();
+    });
+    let served = listen(&config, &Authorities::default(), service, handle).await;
+    stopper.abort();
+    served
+}
+
+async fn waiting(uri: Uri) -> (StatusCode, [(HeaderName, &'static str); 1], &'static str) {
+    let soon = [(RETRY_AFTER, "5")];
+    if uri.path() == "/healthz" {
+        return (StatusCode::OK, soon, "alive, and waiting to take over\n");
+    }
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        soon,
+        "another broker works on this database; this one waits to take over\n",
+    )
+}
+
+/// Answers at the configured address until `handle` ends it.
+async fn listen(
+    config: &Arc<Config>,
+    authorities: &Authorities,
+    service: Router,
+    handle: Handle<SocketAddr>,
+) -> Result<(), ServeError> {
+    let at = config.server.listen.address();
+    let trusted: Arc<[Cidr]> = config.server.trusted_proxies.clone().into();
+    let door = Door::new(Arc::clone(&trusted));
+    let guard = Guard {
+        trusted,
+        // Behind a proxy that ends the encryption, nobody else is answered: they would speak in the clear.
+        only_proxies: config.server.tls.is_none() && !config.server.trusted_proxies.is_empty(),
+    };
+    let service = service
+        .layer(from_fn_with_state(guard, admit))
+        .into_make_service_with_connect_info::<SocketAddr>();
     let served = if let Some(tls) = &config.server.tls {
-        let keys = Keys::read(&config, tls, &app.authorities)?;
+        let keys = Keys::read(config, tls, authorities)?;
         let acceptor = keys.acceptor();
         let watch = tokio::spawn(keys.watch());
         tracing::info!(%at, "listening, encrypted");
@@ -93,7 +143,6 @@ pub async fn serve(app: App, stop: impl Future<Output = ()> + Send + 'static) ->
         hurry(listener.http_builder());
         listener.serve(service).await
     };
-    stopper.abort();
     served.map_err(|source| ServeError::Listen { at, source })
 }
 

@@ -17,4 +17,6 @@ mod questions;
 mod server;
 mod sqlite;
 mod suite;
+mod unheard;
+mod wire;
 mod writes;

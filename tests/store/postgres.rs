@@ -94,16 +94,18 @@ async fn two_stores_that_append_to_one_database_make_one_tree() {
     for store in &stores {
         let report = verify(&notes, &segments(&**store).await);
         assert_eq!(
-            (report.integrity(), report.size, report.checkpoints),
-            (Integrity::Whole, 120, 60),
+            (report.integrity(), report.size),
+            (Integrity::Whole, 120),
             "{:?}",
             report.problems
         );
+        // Those that waited together are signed together.
+        assert!((2..=60).contains(&report.checkpoints), "{}", report.checkpoints);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_killed_in_a_commit_loses_only_what_was_not_acknowledged() {
+async fn a_connection_that_is_killed_in_a_commit_loses_nothing_that_was_acknowledged() {
     let engine = Postgres::new().await;
     let store = Arc::new(engine.try_open(signer()).await.unwrap());
     let killer = {
@@ -118,7 +120,7 @@ async fn a_connection_that_is_killed_in_a_commit_loses_only_what_was_not_acknowl
             }
         })
     };
-    let (mut acknowledged, mut failed, mut notes, mut number) = (BTreeSet::new(), 0, vec![], 0);
+    let (mut acknowledged, mut notes, mut number) = (BTreeSet::new(), vec![], 0);
     while !killer.is_finished() || number < 20 {
         let line = format!("line {number}");
         number += 1;
@@ -127,11 +129,15 @@ async fn a_connection_that_is_killed_in_a_commit_loses_only_what_was_not_acknowl
                 acknowledged.insert(line);
                 notes.push(committed.checkpoint);
             }
-            Err(StoreError::Database { .. }) => failed += 1,
+            // It was met by one kill after the other.
+            Err(StoreError::Database { .. }) => {}
             Err(other) => panic!("{other}"),
         }
     }
-    assert!(failed > 0, "no commit was met by a kill");
+    assert!(
+        acknowledged.len() * 2 > number,
+        "most were written again where they were cut"
+    );
     let kept = sentences(&*store).await;
     assert!(acknowledged.is_subset(&kept), "what was acknowledged is there");
     assert!(kept.len() <= number, "and nothing twice");
@@ -197,8 +203,8 @@ async fn two_stores_lease_different_jobs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_broker_works_and_another_waits_until_it_is_gone() {
     let engine = Postgres::new().await;
-    let first = Alone::take(&engine.address(), None).await.unwrap();
-    let refused = Alone::take(&engine.address(), Some(Duration::ZERO))
+    let first = Alone::take(&engine.address(), None, || {}).await.unwrap();
+    let refused = Alone::take(&engine.address(), Some(Duration::ZERO), || {})
         .await
         .unwrap_err();
     let refused = refused.to_string();
@@ -207,8 +213,10 @@ async fn one_broker_works_and_another_waits_until_it_is_gone() {
         assert!(refused.contains(words), "{refused}");
     }
     let address = engine.address();
-    let waiting = tokio::spawn(async move { Alone::take(&address, None).await });
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let told = Arc::new(tokio::sync::Notify::new());
+    let tell = Arc::clone(&told);
+    let waiting = tokio::spawn(async move { Alone::take(&address, None, move || tell.notify_one()).await });
+    told.notified().await;
     assert!(!waiting.is_finished(), "it waits");
     drop(first);
     waiting.await.unwrap().unwrap();
@@ -218,7 +226,7 @@ async fn one_broker_works_and_another_waits_until_it_is_gone() {
 async fn a_broker_that_was_succeeded_is_told_and_commits_nothing_any_more() {
     let engine = Postgres::new().await;
     let clock = || Arc::new(ManualClock::at(at(0)));
-    let one = Alone::take(&engine.address(), None).await.unwrap();
+    let one = Alone::take(&engine.address(), None, || {}).await.unwrap();
     let earlier = PostgresStore::open_alone(&one, clock(), signer()).await.unwrap();
     earlier.commit(Transition::new(said("one"))).await.unwrap();
     let job = Job::new(
@@ -241,7 +249,7 @@ async fn a_broker_that_was_succeeded_is_told_and_commits_nothing_any_more() {
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     assert_eq!(engine.run(kill).await, 1);
     one.lost().await;
-    let other = Alone::take(&engine.address(), None).await.unwrap();
+    let other = Alone::take(&engine.address(), None, || {}).await.unwrap();
     let later = PostgresStore::open_alone(&other, clock(), signer())
         .await
         .unwrap();

@@ -2,17 +2,17 @@
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// A server with settings of its own. It ends when this is dropped, and when this process ends.
 pub struct Server {
     folder: PathBuf,
-    /// It lives as long as its standard input.
-    _child: Child,
+    /// What it is told, and what it says. It lives as long as its standard input.
+    ends: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
 impl Server {
@@ -21,30 +21,73 @@ impl Server {
         Self::started(settings, None)
     }
 
+    /// One that holds what this one commits, before anybody is told that it is committed.
+    pub async fn standby(&self) -> Self {
+        let standby = Self::started(&["fsync=on"], Some(("POSTGRES_STANDBY_OF", &self.folder)));
+        for statement in [
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+            "SELECT pg_reload_conf()",
+        ] {
+            self.run("postgres", statement).await;
+        }
+        standby
+    }
+
     /// One that answers with the certificate in that folder, on a port of this machine.
     pub fn with_tls(folder: &Path, port: u16) -> Self {
         let port = format!("port={port}");
-        Self::started(&["listen_addresses=localhost", &port], Some(folder))
+        Self::started(
+            &["listen_addresses=localhost", &port],
+            Some(("POSTGRES_TLS", folder)),
+        )
     }
 
-    fn started(settings: &[&str], tls: Option<&Path>) -> Self {
+    fn started(settings: &[&str], given: Option<(&str, &Path)>) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world/postgres.sh");
         let mut child = Command::new(script)
             .args(settings)
-            .envs(tls.map(|folder| ("POSTGRES_TLS", folder)))
+            .envs(given)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut folder = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut folder)
-            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut folder).unwrap();
         assert!(!folder.is_empty(), "PostgreSQL did not start");
         Self {
             folder: folder.trim().into(),
-            _child: child,
+            ends: Mutex::new((child.stdin.take().unwrap(), out)),
         }
+    }
+
+    fn tell(&self, word: &str, answer: &str) {
+        let mut ends = self.ends.lock().unwrap();
+        writeln!(ends.0, "{word}").unwrap();
+        let mut said = String::new();
+        ends.1.read_line(&mut said).unwrap();
+        assert_eq!(said.trim(), answer);
+    }
+
+    /// Ends it as a power cut does, and starts it again over the same data; returns when it answers.
+    pub fn kill_and_start(&self) {
+        self.tell("kill", "killed");
+        self.tell("start", "started");
+    }
+
+    /// Ends it as a power cut does.
+    pub fn kill(&self) {
+        self.tell("kill", "killed");
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.tell("promote", "promoted");
+    }
+
+    /// The socket that it answers at.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
     }
 
     /// The one that most tests share.

@@ -22,6 +22,10 @@ const LOCK: i64 = 0x6272_6561_6b67_6c61;
 const EACH: Duration = Duration::from_secs(1);
 /// How long its session may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The server ends the session of whoever did not ask for so long (from PostgreSQL 14 on): a broker that hangs, or whose
+/// machine does, is succeeded although its connection stands. Statements are no part of that time.
+const SILENT: &str =
+    "SELECT set_config(name, '20s', false) FROM pg_settings WHERE name = 'idle_session_timeout'";
 /// How often it is said who is waited for.
 const SAID: Duration = Duration::from_mins(1);
 
@@ -50,12 +54,20 @@ impl Drop for Alone {
 
 impl Alone {
     /// Waits until no other broker works on the database at that address, at most for `patience` where there is one.
+    /// `waits` is told when there is something to wait for.
     ///
     /// # Errors
     /// The database cannot be reached, or somebody still holds it; who, and since when.
-    pub async fn take(address: &str, patience: Option<Duration>) -> Result<Self, StoreError> {
+    pub async fn take(
+        address: &str,
+        patience: Option<Duration>,
+        waits: impl Fn() + Send,
+    ) -> Result<Self, StoreError> {
         let options = address::options(address)?;
         let mut connection = options.connect().await.map_err(database("opening the store"))?;
+        Connection::rows(&mut connection, sql(SILENT))
+            .await
+            .map_err(database("opening the store"))?;
         let begun = Instant::now();
         let mut said: Option<Instant> = None;
         while !is_taken(&mut connection).await? {
@@ -65,6 +77,7 @@ impl Alone {
                     "the store: another broker works on this database: {holder}"
                 )));
             }
+            waits();
             if said.is_none_or(|at| at.elapsed() >= SAID) {
                 tracing::info!(%holder, "another broker works on this database; this one waits to take over");
                 said = Some(Instant::now());

@@ -1,16 +1,12 @@
-//! The one write door. One transaction: the ledger's head row locked first, so that commits come one after the other
-//! whoever makes them; then guarded updates, entries with their signed checkpoint, jobs, notices.
+//! What PostgreSQL writes its own way: the ledger's head row, locked first, so that commits come one after the other
+//! whoever makes them; which records are new; and the rows by which entries are found, each kind in one statement.
 
 use super::PostgresStore;
-use super::connection::{BEGIN, held, within};
+use super::connection::{held, within};
 use crate::clock::Time;
-use crate::domain::transition::{Record, Transition};
-use crate::ledger::{Frontier, Segment};
-use crate::store::contract::{Committed, StoreError};
-use crate::store::seal;
-use crate::store::sql::commit::{
-    documents, insert_job, insert_notice, store_head, store_nodes, store_segment,
-};
+use crate::domain::transition::Record;
+use crate::ledger::Frontier;
+use crate::store::contract::StoreError;
 use crate::store::sql::ledger::edge;
 use crate::store::sql::rows::{corrupt, database, index, json, ms};
 use crate::store::sql::{Connection, sql};
@@ -19,72 +15,6 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashSet;
 
 impl PostgresStore {
-    pub(super) async fn write(&self, transition: Transition) -> Result<Committed, StoreError> {
-        let _turn = self.database.turns.acquire().await;
-        let begun = within(self.database.pool.begin_with(BEGIN)).await;
-        let mut transaction = begun.map_err(database("beginning a commit"))?;
-        let (frontier, checkpoint) = self.lock_head(&mut transaction).await?;
-        // After the wait for the lock, so that times in the log go as its entries do.
-        let now = self.clock.now();
-        for write in &transition.writes {
-            documents::apply(&mut *transaction, write, now).await?;
-        }
-        let fresh = unseen(&mut transaction, &transition.records, now).await?;
-        let repeats = fresh.iter().filter(|fresh| !**fresh).count() as u64;
-        if repeats == fresh.len() as u64 && !seal::moves(&transition).is_empty() {
-            return Err(corrupt("a transition")(
-                "every record of it was entered before".to_owned(),
-            ));
-        }
-        let (mut first, mut entries, mut checkpoint) = (None, 0, checkpoint);
-        if let Some(prepared) = seal::seal(&transition, &fresh, now)? {
-            let records = transition.records.iter().zip(&fresh);
-            let records: Vec<&Record> = records
-                .filter(|(_, fresh)| **fresh)
-                .map(|(record, _)| record)
-                .collect();
-            let mut frontier = frontier;
-            let segment = prepared.place(&mut frontier);
-            (first, entries) = (Some(segment.first), segment.leaves.len() as u64);
-            checkpoint = self
-                .append(&mut transaction, &frontier, segment, &records, now)
-                .await?;
-        }
-        for notice in &transition.notices {
-            insert_notice(&mut *transaction, notice, now).await?;
-        }
-        for job in &transition.jobs {
-            insert_job(&mut *transaction, job).await?;
-        }
-        within(transaction.commit())
-            .await
-            .map_err(database("committing"))?;
-        Ok(Committed {
-            first,
-            entries,
-            repeats,
-            checkpoint,
-        })
-    }
-
-    /// The ledger's right edge and newest checkpoint, nobody else's until this transaction is over.
-    async fn lock_head(&self, connection: &mut PgConnection) -> Result<(Frontier, String), StoreError> {
-        let query = sql("SELECT frontier, checkpoint, term FROM ledger_head WHERE one = 1 FOR UPDATE");
-        let rows = Connection::rows(connection, query)
-            .await
-            .map_err(database("reading the ledger's head"))?;
-        let row = rows
-            .first()
-            .ok_or_else(|| corrupt("a ledger")("its head is gone".to_owned()))?;
-        match self.database.term {
-            Some(own) if row.int(2)? != own => Err(StoreError::Refused(
-                "another broker took over the work on this database: this one writes nothing any more"
-                    .to_owned(),
-            )),
-            _ => edge(row, 0),
-        }
-    }
-
     /// Begins the next broker's time: whatever an earlier one is just committing is waited for, and it commits nothing
     /// afterwards.
     pub(super) async fn next_term(&self) -> Result<i64, StoreError> {
@@ -95,29 +25,31 @@ impl PostgresStore {
             .ok_or_else(|| corrupt("a ledger")("its head is gone".to_owned()))?;
         row.int(0)
     }
+}
 
-    /// Appends a segment to the ledger, with its head and the look-up rows of these records, in this same transaction.
-    async fn append(
-        &self,
-        connection: &mut PgConnection,
-        frontier: &Frontier,
-        segment: Segment,
-        records: &[&Record],
-        now: Time,
-    ) -> Result<String, StoreError> {
-        let checkpoint = self.sign(frontier).await?;
-        let first = segment.first;
-        store_nodes(connection, &segment.nodes).await?;
-        store_segment(connection, segment).await?;
-        store_head(connection, frontier, &checkpoint, now).await?;
-        insert_lines(connection, first, records, now).await?;
-        insert_actions(connection, first, records).await?;
-        Ok(checkpoint)
+/// The ledger's right edge and newest checkpoint, nobody else's until this transaction is over; refused to one whose
+/// `term` is over.
+pub(super) async fn lock_head(
+    connection: &mut PgConnection,
+    term: Option<i64>,
+) -> Result<(Frontier, String), StoreError> {
+    let query = sql("SELECT frontier, checkpoint, term FROM ledger_head WHERE one = 1 FOR UPDATE");
+    let rows = Connection::rows(connection, query)
+        .await
+        .map_err(database("reading the ledger's head"))?;
+    let row = rows
+        .first()
+        .ok_or_else(|| corrupt("a ledger")("its head is gone".to_owned()))?;
+    match term {
+        Some(own) if row.int(2)? != own => Err(StoreError::Refused(
+            "another broker took over the work on this database: this one writes nothing any more".to_owned(),
+        )),
+        _ => edge(row, 0),
     }
 }
 
 /// Which records were not entered before, and are no repeats inside their batch.
-async fn unseen(
+pub(super) async fn unseen(
     connection: &mut PgConnection,
     records: &[Record],
     now: Time,
@@ -148,7 +80,7 @@ async fn unseen(
 }
 
 /// One statement, whatever the number of lines: each would be a way to the server and back.
-async fn insert_lines(
+pub(super) async fn insert_lines(
     connection: &mut PgConnection,
     first: u64,
     records: &[&Record],
@@ -183,7 +115,7 @@ async fn insert_lines(
 }
 
 /// One statement as well.
-async fn insert_actions(
+pub(super) async fn insert_actions(
     connection: &mut PgConnection,
     first: u64,
     records: &[&Record],

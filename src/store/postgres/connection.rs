@@ -7,7 +7,7 @@ use crate::store::contract::{Committed, StoreError};
 use crate::store::sql::{Connection, Database, Query, Row};
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
-use sqlx::{Postgres, Transaction};
+use sqlx::{Executor as _, Postgres, Transaction};
 use std::time::Duration;
 
 /// How long one step at the server may take.
@@ -27,7 +27,7 @@ pub(super) async fn within<T>(
     bounded(PATIENCE, step).await
 }
 
-async fn bounded<T>(
+pub(super) async fn bounded<T>(
     patience: Duration,
     step: impl Future<Output = Result<T, sqlx::Error>> + Send,
 ) -> Result<T, sqlx::Error> {
@@ -59,6 +59,10 @@ impl Connection for PgConnection {
         let rows = within(query.driven::<Postgres>(held).fetch_all(self)).await?;
         rows.iter().map(Row::of).collect()
     }
+
+    async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        within(self.execute(statement)).await.map(|_| ())
+    }
 }
 
 #[async_trait]
@@ -69,6 +73,10 @@ impl Connection for Transaction<'_, Postgres> {
 
     async fn rows(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
         (**self).rows(query).await
+    }
+
+    async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        (**self).say(statement).await
     }
 }
 
@@ -111,7 +119,7 @@ impl Database for PostgresDatabase {
     }
 
     async fn commit(store: &PostgresStore, transition: Transition) -> Result<Committed, StoreError> {
-        store.write(transition).await
+        store.have_written(&store.database.commits, transition).await
     }
 }
 

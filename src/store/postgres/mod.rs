@@ -1,5 +1,6 @@
 //! PostgreSQL: one database, several connections. The ledger's one head row, locked by every commit, is the sequencer;
-//! `synchronous_commit` is on for each of them, so that a commit that returned survives the loss of power.
+//! `synchronous_commit` is on for each of them, so that a commit that returned survives the loss of power. One task commits,
+//! in groups, on a connection of its own (`pen`).
 //!
 //! Several may append to one database. One broker works on it: [`Alone`].
 
@@ -8,11 +9,13 @@ mod alone;
 mod commit;
 mod connection;
 mod evidence;
+mod pen;
 
 pub use self::alone::Alone;
 pub use self::evidence::evidence;
 
 use super::contract::StoreError;
+use super::sql::group::{Member, commits};
 use super::sql::rows::database;
 use super::sql::{SqlStore, sql};
 use crate::clock::Clock;
@@ -21,7 +24,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 
 /// The oldest server whose answers were tried, as it numbers itself.
 const OLDEST: i64 = 130_000;
@@ -33,9 +36,8 @@ pub type PostgresStore = SqlStore<PostgresDatabase>;
 #[derive(Debug)]
 pub struct PostgresDatabase {
     pool: PgPool,
-    /// Commits come one after the other at the server anyway: those that wait there take no more connections than
-    /// these, so that there are always some to read with.
-    turns: Semaphore,
+    /// To the task that commits.
+    commits: mpsc::Sender<Member>,
     /// Which of the brokers that worked here this one is; `None` where it does not claim to work alone.
     term: Option<i64>,
 }
@@ -49,6 +51,15 @@ impl PostgresStore {
         address: &str,
         clock: Arc<dyn Clock>,
         signers: impl Into<Signers>,
+    ) -> Result<Self, StoreError> {
+        Self::opened(address, clock, signers.into(), false).await
+    }
+
+    async fn opened(
+        address: &str,
+        clock: Arc<dyn Clock>,
+        signers: Signers,
+        is_alone: bool,
     ) -> Result<Self, StoreError> {
         let options = address::options(address)?;
         let mut first = sqlx::ConnectOptions::connect(&options)
@@ -68,19 +79,27 @@ impl PostgresStore {
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     // Whoever holds a lock and is gone must not keep everybody else from writing.
-                    let text = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s'";
+                    let text = "SET lock_timeout = '15s'; SET idle_in_transaction_session_timeout = '10s'";
                     connection.execute(text).await.map(|_| ())
                 })
             })
-            .connect_with(options)
+            .connect_with(options.clone())
             .await
             .map_err(database("opening the store"))?;
+        let to_write = pen::to_write(&options).await?;
+        let (commits, waiting) = commits();
         let database = PostgresDatabase {
             pool,
-            turns: Semaphore::new(4),
+            commits,
             term: None,
         };
-        Self::start(database, clock, signers.into()).await
+        let mut store = Self::start(database, clock, signers).await?;
+        if is_alone {
+            store.database.term = Some(store.next_term().await?);
+            store.free_jobs().await?;
+        }
+        store.begin_to_write(waiting, options, to_write);
+        Ok(store)
     }
 
     /// Opens the database for the one broker that works on it: from now on no earlier one commits.
@@ -92,10 +111,7 @@ impl PostgresStore {
         clock: Arc<dyn Clock>,
         signers: impl Into<Signers>,
     ) -> Result<Self, StoreError> {
-        let mut store = Self::open(alone.address(), clock, signers).await?;
-        store.database.term = Some(store.next_term().await?);
-        store.free_jobs().await?;
-        Ok(store)
+        Self::opened(alone.address(), clock, signers.into(), true).await
     }
 }
 

@@ -13,6 +13,8 @@ pub trait Connection: Send {
     async fn change(&mut self, query: Query) -> Result<u64, sqlx::Error>;
     /// Reads.
     async fn rows(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error>;
+    /// Begins or ends a transaction or a part of one.
+    async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error>;
 }
 
 /// A database of one engine.

@@ -7,6 +7,7 @@ pub(super) mod commit;
 mod database;
 mod documents;
 mod evidence;
+pub(super) mod group;
 mod jobs;
 pub(super) mod ledger;
 mod narrowed;

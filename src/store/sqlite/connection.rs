@@ -6,7 +6,7 @@ use crate::store::contract::{Committed, StoreError};
 use crate::store::sql::{Connection, Database, Query, Row};
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::{Connection as _, Executor as _, Sqlite, Transaction};
 
 #[async_trait]
 impl Connection for SqliteConnection {
@@ -19,6 +19,10 @@ impl Connection for SqliteConnection {
         let rows = query.driven::<Sqlite>(as_it_is).fetch_all(self).await?;
         rows.iter().map(Row::of).collect()
     }
+
+    async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        self.execute(statement).await.map(|_| ())
+    }
 }
 
 #[async_trait]
@@ -29,6 +33,10 @@ impl Connection for Transaction<'_, Sqlite> {
 
     async fn rows(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
         (**self).rows(query).await
+    }
+
+    async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        (**self).say(statement).await
     }
 }
 
@@ -87,7 +95,7 @@ impl Database for SqliteFile {
     }
 
     async fn commit(store: &SqliteStore, transition: Transition) -> Result<Committed, StoreError> {
-        store.write(transition).await
+        store.have_written(&store.database.commits, transition).await
     }
 
     fn halted(&self) -> Option<String> {

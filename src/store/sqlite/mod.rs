@@ -5,16 +5,16 @@ mod commit;
 mod connection;
 mod evidence;
 mod file;
-mod group;
+mod pen;
 mod trust;
 mod writer;
 
 pub use self::evidence::evidence;
 use self::file::{lock, private};
-use self::group::{Member, WAITING};
 use self::trust::{Trust, settle};
 use super::contract::StoreError;
 use super::sql::SqlStore;
+use super::sql::group::{Member, commits};
 use super::sql::rows::database;
 use crate::clock::Clock;
 use crate::store::signing::Signers;
@@ -87,7 +87,7 @@ impl SqliteStore {
             .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await
             .map_err(database("opening the store for reading"))?;
-        let (commits, waiting) = mpsc::channel(WAITING);
+        let (commits, waiting) = commits();
         let file = SqliteFile {
             writer: Arc::new(Mutex::new(writer)),
             commits,

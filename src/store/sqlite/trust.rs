@@ -52,7 +52,9 @@ impl Trust {
 }
 
 fn is_not_synced(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| NOT_SYNCED.contains(&&*code))
 }
 
