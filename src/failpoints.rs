@@ -8,6 +8,7 @@
 
 use async_trait::async_trait;
 use breakglass::clock::Time;
+use breakglass::cluster::manifests::AuditProbe;
 use breakglass::cluster::{Access, Cluster, ClusterError, FirstUse, Probe, Sighting, Token};
 use breakglass::domain::counting::Counters;
 use breakglass::domain::entry_kind::EntryKind;
@@ -166,6 +167,7 @@ pointed!(PointedCluster: Cluster, "cluster" {
     async fn issue(access: &Access, secret: &str, seconds: u32) -> Answer<Token, ClusterError>;
     async fn issue_again(access: &Access, secret: &str, seconds: u32) -> Answer<Option<Token>, ClusterError>;
     async fn use_once(access: &Access, token: &Token) -> Answer<Vec<FirstUse>, ClusterError>;
+    async fn make_account(access: &Access) -> Answer<(), ClusterError>;
     async fn remove_bindings(access: &Access) -> Answer<(), ClusterError>;
     async fn remove_secret(secret: &str) -> Answer<(), ClusterError>;
     async fn remove_account(access: &Access) -> Answer<(), ClusterError>;
@@ -175,6 +177,7 @@ pointed!(PointedCluster: Cluster, "cluster" {
     async fn guard(sightings: Sender<Sighting>) -> Answer<(), ClusterError>;
     async fn canary(server: &str, nonce: &str) -> Answer<(), ClusterError>;
     async fn counters(server: &str) -> Answer<Counters, ClusterError>;
+    async fn probe_audit(server: &str, token: Option<&Token>, probes: &[(String, AuditProbe)]) -> Answer<(), ClusterError>;
     async fn canary_as(token: &Token, nonce: &str) -> Answer<(), ClusterError>;
     async fn get(key: &ObjectKey) -> Answer<Option<Value>, ClusterError>;
     async fn autoscaler(key: &ObjectKey, kind: &str) -> Answer<Option<String>, ClusterError>;

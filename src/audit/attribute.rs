@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Event, User};
 use super::foothold::{Foothold, Footholds};
-use crate::config::{Automation, GRANTS_GROUP, GRANTS_NAMESPACE, Keep};
+use crate::config::{Automation, GRANTS_GROUP, GRANTS_NAMESPACE, Keep, PROBE_ACCOUNT};
 use crate::ids::GrantId;
 
 pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -34,6 +34,8 @@ pub trait Lookup {
     fn automation(&self) -> &Automation;
     /// What is kept of events that are no grant's.
     fn keep(&self) -> Keep;
+    /// Whether something is lent there, or was lately: then it is noted what is changed, by whomever.
+    fn live(&self) -> bool;
 }
 
 /// One account of [`Accounts`].
@@ -61,6 +63,8 @@ pub struct Accounts {
     pub automation: Automation,
     /// What is kept of events that are no grant's.
     pub keep: Keep,
+    /// Something is lent there, or was lately.
+    pub live: bool,
 }
 
 impl Lookup for Accounts {
@@ -87,6 +91,10 @@ impl Lookup for Accounts {
 
     fn keep(&self) -> Keep {
         self.keep
+    }
+
+    fn live(&self) -> bool {
+        self.live
     }
 }
 
@@ -127,6 +135,8 @@ pub enum Attribution {
         /// By what.
         by: Foothold,
     },
+    /// The account's that the broker probes the audit policy with.
+    Probe,
     /// The broker's own.
     Broker,
     /// Somebody else's.
@@ -138,6 +148,9 @@ pub enum Attribution {
 pub fn attribute(event: &Event<'_>, lookup: &dyn Lookup) -> Attribution {
     let user = &event.user;
     if let Some(name) = account_of(user) {
+        if name == PROBE_ACCOUNT {
+            return Attribution::Probe;
+        }
         let Some(known) = lookup.account(name) else {
             return Attribution::UnknownAccount {
                 name: name.to_owned(),

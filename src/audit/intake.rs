@@ -15,7 +15,7 @@ use super::{
     record::{Action, AlarmKind, FirstUse, Intake, OwnUse, Quarantined},
     redact, scrub, split, words,
 };
-use crate::{clock::Time, domain::canonical, ids::GrantId};
+use crate::{clock::Time, config::PROBE_ACCOUNT, domain::canonical, ids::GrantId};
 use std::ops::Range;
 
 /// How much of a payload that cannot be read is kept.
@@ -109,6 +109,9 @@ impl Batch<'_> {
             class,
             now: *now,
         };
+        if lookup.live() {
+            view.trace(intake);
+        }
         let mut other = |intake: &mut Intake| {
             if fresh(raw) {
                 view.other(lookup.keep(), place.clone(), fit, intake);
@@ -138,8 +141,16 @@ impl Batch<'_> {
                 view.alarm(AlarmKind::UnknownAccount { name }, intake);
                 other(intake);
             }
+            Attribution::Probe => {
+                if !view.probe(true, intake) {
+                    let name = PROBE_ACCOUNT.to_owned();
+                    view.alarm(AlarmKind::UnknownAccount { name }, intake);
+                }
+                other(intake);
+            }
             Attribution::Broker => {
                 view.own(*lookup, intake);
+                view.probe(false, intake);
                 other(intake);
             }
             Attribution::Other => {

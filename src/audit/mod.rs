@@ -24,10 +24,12 @@ mod key;
 mod object;
 mod others;
 mod person;
+mod probe;
 mod record;
 mod redact;
 mod scrub;
 pub mod split;
+mod trace;
 mod words;
 
 pub use attribute::{Accounts, Attribution, GrantRef, KnownGrant, Lookup, attribute};
@@ -40,6 +42,7 @@ pub use import::Wrapping;
 pub use intake::{digest_batch, digest_fresh};
 pub use key::EventKey;
 pub use object::Object;
+pub use probe::{Probed, is_probe};
 pub use record::{
     Action, Alarm, AlarmKind, Bypass, Counts, FirstUse, Intake, Issuance, Other, OwnEvent, OwnUse,
     Quarantined, Stored,
@@ -47,6 +50,7 @@ pub use record::{
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;
 pub use split::{Split, split};
+pub use trace::{Trace, place};
 pub use words::{Words, is_hidden, visible};
 
 #[cfg(test)]

@@ -372,8 +372,12 @@ pub struct Intake {
     pub first_uses: Vec<FirstUse>,
     /// The broker's own questions as grants' users.
     pub own_uses: Vec<OwnUse>,
+    /// The broker's probes of the audit policy.
+    pub probed: Vec<super::probe::Probed>,
     /// The broker's own looks at single objects.
     pub own: Vec<OwnEvent>,
+    /// What was changed, by whomever.
+    pub traces: Vec<super::trace::Trace>,
     /// Events of others that came before and are neither kept nor counted again.
     pub repeats: u64,
     /// What could not be read.

@@ -56,6 +56,17 @@ impl Broker {
 
     /// A finding: an entry, a pinned line on the feed, and a notice to compliance.
     pub(super) fn finding(&self, key: String, about: About, text: String) -> Transition {
+        self.finding_with(key, about, text, None)
+    }
+
+    /// The same with lines that put it right where they are written.
+    pub(super) fn finding_with(
+        &self,
+        key: String,
+        about: About,
+        text: String,
+        lines: Option<String>,
+    ) -> Transition {
         let now = self.now();
         let id = FindingId::new();
         tracing::warn!(finding = %id, key, text, "finding");
@@ -69,6 +80,7 @@ impl Broker {
             cluster: about.cluster.clone(),
             grant: about.grant,
             settled: None,
+            lines,
             bypass: None,
         };
         Transition::new(record(EntryKind::Finding, now, about, text, facts))

@@ -67,6 +67,11 @@ impl Broker {
         let request = self.request_of(id).await?;
         let now = self.now();
         let outside = self.may_decide(&request, &approving.by, now)?;
+        if let Some(profile) = self.config.profiles.get(&request.ask.profile)
+            && let Some(why) = self.audit_policy_trouble(&request.ask.cluster, profile).await?
+        {
+            return Err(BrokerError::Refused(why));
+        }
         let approval = Approval {
             id: ApprovalId::new(),
             by: approving.by.clone(),

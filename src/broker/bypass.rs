@@ -268,6 +268,7 @@ fn new_finding(cluster: &str, key: String, now: Time) -> Finding {
         cluster: Some(cluster.to_owned()),
         grant: None,
         settled: None,
+        lines: None,
         bypass: None,
     }
 }

@@ -97,6 +97,7 @@ impl Broker {
             cluster: None,
             grant: None,
             settled: None,
+            lines: None,
             bypass: None,
         };
         let about = About::default();

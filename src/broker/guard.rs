@@ -35,6 +35,9 @@ impl Broker {
         let Some(Unknown { text, widened }) = unknown(sighting, &live) else {
             return Ok(());
         };
+        if self.is_of_probe(cluster, sighting).await? {
+            return Ok(());
+        }
         // A watch that was cut tells again what has been taken away since.
         if widened.is_empty() && !self.is_there(cluster, sighting).await? {
             return Ok(());

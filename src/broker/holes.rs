@@ -1,5 +1,6 @@
 //! Holes in the record of one access that its own events show, once it is settled: a stream that began and never
-//! ended (revoking a key does not end it), an event that the API server cut, a request without its answer.
+//! ended (revoking a key does not end it), an event that the API server cut, a request without its answer; and an object
+//! of its scope that changed with no event for it.
 
 use super::{Broker, Result};
 use crate::clock::Time;
@@ -18,12 +19,18 @@ const NAMED: usize = 5;
 impl Broker {
     /// Enters the holes that `actions`, all of an access, show; told once.
     pub(super) async fn find_holes(&self, grant: &Grant, actions: &[(u64, ActionRow)]) -> Result<()> {
-        let holes = Holes::of(actions);
+        let holes = Holes {
+            unexplained: self.unexplained(grant),
+            ..Holes::of(actions)
+        };
         let Some(text) = holes.text(grant) else {
             return Ok(());
         };
         let sizes = [holes.open.len(), holes.cut.len(), holes.unanswered.len()];
-        let key = format!("holes {} {sizes:?}", grant.id);
+        let mut key = format!("holes {} {sizes:?}", grant.id);
+        if !holes.unexplained.is_empty() {
+            key = format!("{key} {}", holes.unexplained.len());
+        }
         if self.store.finding(&key).await?.is_some() {
             return Ok(());
         }
@@ -36,11 +43,13 @@ impl Broker {
             cluster: Some(grant.cluster.clone()),
             grant: Some(grant.id),
             settled: None,
+            lines: None,
             bypass: None,
         };
         let path = format!("/grants/{}", grant.id);
         let notice = self.notice_compliance("finding", "A record has holes", &text, &path, &about);
-        let facts = json!({"open": holes.open, "cut": holes.cut, "unanswered": holes.unanswered, "finding": finding.id});
+        let facts = json!({"open": holes.open, "cut": holes.cut, "unanswered": holes.unanswered,
+            "unexplained": holes.unexplained, "finding": finding.id});
         let gap = Transition::new(record(EntryKind::Gap, now, about, text, facts));
         self.commit(gap.write(Write::NewFinding(finding)).notice(notice))
             .await?;
@@ -54,6 +63,7 @@ struct Holes {
     open: Vec<String>,
     cut: Vec<String>,
     unanswered: Vec<String>,
+    unexplained: Vec<String>,
 }
 
 impl Holes {
@@ -83,6 +93,7 @@ impl Holes {
                 .filter(|(_, row)| row.has_no_end())
                 .map(|(_, row)| said(row))
                 .collect(),
+            unexplained: vec![],
         }
     }
 
@@ -107,6 +118,17 @@ impl Holes {
                 "{} received and no answer is here ({}): what it did is seen by what changed",
                 count(self.unanswered.len(), "request was", "requests were"),
                 named(&self.unanswered)
+            ));
+        }
+        if !self.unexplained.is_empty() {
+            parts.push(format!(
+                "{} with no event for it, by this access or by somebody else ({})",
+                count(
+                    self.unexplained.len(),
+                    "object was changed",
+                    "objects were changed"
+                ),
+                named(&self.unexplained)
             ));
         }
         let who = &grant.requester.name;
@@ -151,6 +173,20 @@ mod tests {
             "{text}"
         );
         assert_eq!(Holes::of(&actions[1..4]).text(&fixture::grant()), None);
+    }
+
+    #[test]
+    fn a_change_without_an_event_is_a_hole() {
+        let holes = Holes {
+            unexplained: vec!["Deployment shop/web changed at 02:14:05 UTC".to_owned()],
+            ..Holes::default()
+        };
+        let text = holes.text(&fixture::grant()).unwrap();
+        assert!(
+            text.contains("1 object was changed with no event for it")
+                && text.contains("shop/web changed at 02:14:05"),
+            "{text}"
+        );
     }
 
     #[test]

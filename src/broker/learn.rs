@@ -3,9 +3,30 @@
 
 use super::{Broker, Result};
 use crate::audit::{self, Alarm, AlarmKind, Foothold, Footholds, Intake};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Broker {
+    /// Accounts that are of a grant from long ago: the snapshot leaves those out, and a late event is still theirs.
+    pub(super) async fn find_earlier(&self, cluster: &str, intake: &Intake) -> Result<()> {
+        let unknown: BTreeSet<&String> = intake
+            .alarms
+            .iter()
+            .filter_map(|alarm| match &alarm.kind {
+                AlarmKind::UnknownAccount { name } => Some(name),
+                _ => None,
+            })
+            .collect();
+        for name in unknown {
+            if self.store.grant_by_account(cluster, name).await?.is_some() {
+                self.audit.with(cluster, |seen| {
+                    seen.earlier.insert(name.clone());
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// A client chooses the audit id, and may choose one that another request had: both are kept, and it is told.
     pub(super) fn compare_audit_ids(&self, cluster: &str, intake: &mut Intake) {
         self.audit.with(cluster, |seen| {

@@ -6,6 +6,8 @@
 mod alarm;
 pub mod approve;
 mod arrivals;
+pub mod audit_policy;
+mod audit_probes;
 mod bypass;
 pub mod canary;
 pub mod capture;
@@ -44,6 +46,7 @@ pub mod review;
 pub mod seen;
 pub mod session;
 pub mod start;
+mod unexplained;
 pub mod unwritten;
 pub mod verify;
 pub mod watch;

@@ -2,6 +2,7 @@
 //! then it is answered.
 
 use super::arrivals::Batch;
+use super::audit_probes::Probes;
 use super::canary::CANARY_PREFIX;
 use super::digest::{Came, digest};
 use super::enter::{kept, records};
@@ -9,6 +10,7 @@ use super::heed::to_heed;
 use super::own_use::OwnUses;
 use super::recent::{AuditIds, Recent};
 use super::seen::ServerSeen;
+use super::unexplained::{Traces, is_traced};
 use super::window::Window;
 use super::{Broker, Result};
 use crate::audit::{self, Accounts, AlarmKind, Footholds, Intake, KnownGrant};
@@ -44,6 +46,8 @@ pub struct AuditState {
     changes: AtomicU64,
     /// The broker's questions as the users of live grants.
     pub(super) own_uses: OwnUses,
+    /// Probes of audit policies whose events are on their way.
+    pub(super) probes: Probes,
 }
 
 /// What is known of one cluster's audit.
@@ -60,9 +64,11 @@ pub(super) struct Seen {
     /// What its sessions got hold of; read from the store once.
     pub(super) footholds: Option<Arc<Footholds>>,
     /// Accounts of earlier grants whose events came nevertheless.
-    earlier: BTreeSet<String>,
+    pub(super) earlier: BTreeSet<String>,
     /// Batches of the last seconds.
     pub(super) recent: Recent,
+    /// What was changed, by whomever, while something is lent.
+    pub(super) traces: Traces,
     /// The requests of sessions by their audit ids.
     pub(super) audit_ids: AuditIds,
 }
@@ -134,6 +140,9 @@ impl Broker {
         }
         if let Came::Now(server) = came {
             self.note_seen(cluster, server, &intake, now);
+            self.audit.with(cluster, |seen| {
+                seen.traces.note(known.accounts.live, &intake.traces, now)
+            });
         }
         self.compare_audit_ids(cluster, &mut intake);
         let (digest, mut records, mut intake) = {
@@ -232,26 +241,6 @@ impl Broker {
         }
     }
 
-    /// Accounts that are of a grant from long ago: the snapshot leaves those out, and a late event is still theirs.
-    async fn find_earlier(&self, cluster: &str, intake: &Intake) -> Result<()> {
-        let unknown: BTreeSet<&String> = intake
-            .alarms
-            .iter()
-            .filter_map(|alarm| match &alarm.kind {
-                AlarmKind::UnknownAccount { name } => Some(name),
-                _ => None,
-            })
-            .collect();
-        for name in unknown {
-            if self.store.grant_by_account(cluster, name).await?.is_some() {
-                self.audit.with(cluster, |seen| {
-                    seen.earlier.insert(name.clone());
-                });
-            }
-        }
-        Ok(())
-    }
-
     async fn known(&self, cluster: &str) -> Result<Arc<Known>> {
         if let Some(known) = self
             .audit
@@ -289,6 +278,7 @@ impl Broker {
             own_tokens.insert(grant.id, self.own_tokens(grant.id).await?);
         }
         let accounts = Accounts {
+            live: grants.values().any(|grant| is_traced(grant, self.now())),
             broker: BROKER_USER.to_owned(),
             footholds,
             automation: self
@@ -336,6 +326,9 @@ impl Broker {
     fn note_seen(&self, cluster: &str, server: &str, intake: &Intake, now: Time) {
         for own in &intake.own_uses {
             self.audit.own_uses.came_back(own);
+        }
+        for probed in &intake.probed {
+            self.audit.probes.came_back(probed);
         }
         let mut clusters = self.audit.lock();
         let seen = clusters.entry(cluster.to_owned()).or_default();

@@ -84,6 +84,9 @@ impl Broker {
                 Ok((namespaces, uid)) => {
                     facts.namespaces = Some(namespaces);
                     facts.cluster_trouble = self.audit_trouble(&question.cluster);
+                    if let (None, Some(profile)) = (&facts.cluster_trouble, profile) {
+                        facts.cluster_trouble = self.audit_policy_trouble(&question.cluster, profile).await?;
+                    }
                     cluster_uid = Some(uid);
                     match role {
                         Some(Ok(found)) => rules = Some(found),

@@ -74,6 +74,9 @@ impl Broker {
         if !grant.requester.surely_same_person(person) {
             return Err(BrokerError::NotFound("grant"));
         }
+        if let Some(why) = self.audit_policy_trouble(&grant.cluster, profile).await? {
+            return Err(BrokerError::Refused(why));
+        }
         match self.as_approved(&grant).await {
             Ok(()) => {}
             Err(BrokerError::Cluster(ClusterError::Unsound(reason))) => {

@@ -1,5 +1,6 @@
 //! The scopes of live grants are watched, so that there is always a "before".
 
+use super::unexplained::{Changes, Observer};
 use super::{Broker, Result};
 use crate::cluster::{ClusterError, changeable};
 use crate::domain::grant::{Grant, GrantState};
@@ -14,6 +15,8 @@ use tokio::task::JoinHandle;
 /// One watch a live grant.
 #[derive(Debug, Default)]
 pub struct Watches {
+    /// What they showed to change.
+    pub(super) changes: Arc<Changes>,
     running: Mutex<BTreeMap<GrantId, JoinHandle<()>>>,
 }
 
@@ -39,6 +42,8 @@ impl Watches {
             .keep_versions(&grant.cluster, &present, broker.now())
             .await?;
         let (store, clock) = (Arc::clone(&broker.store), Arc::clone(&broker.clock));
+        let mut observer = Observer::begin(&present, broker.now());
+        let changes = Arc::clone(&self.changes);
         let grant = grant.clone();
         let id = grant.id;
         let task = tokio::spawn(async move {
@@ -49,6 +54,7 @@ impl Watches {
                     if let Err(error) = store.keep_versions(&grant.cluster, &batch, clock.now()).await {
                         tracing::error!(%error, grant = %grant.id, "versions could not be kept");
                     }
+                    changes.see(grant.id, &mut observer, &batch, clock.now());
                     batch.clear();
                     match store.grant(grant.id).await {
                         Ok(Some(now)) if now.state == GrantState::Ended => return,

@@ -1,6 +1,7 @@
 //! What the broker asks of a cluster. Every call is idempotent, and every answer is read from the API
 //! server, never remembered: it is the truth for access.
 
+use super::manifests::AuditProbe;
 use crate::clock::Time;
 use crate::domain::counting::Counters;
 use crate::domain::object::{ObjectKey, ObjectVersion};
@@ -142,6 +143,8 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// Makes the `ServiceAccount` and its bindings; what exists as laid out is left alone, what exists
     /// otherwise is [`ClusterError::Unsound`].
     async fn lay_out(&self, access: &Access) -> Result<(), ClusterError>;
+    /// Makes the `ServiceAccount` alone, without any right.
+    async fn make_account(&self, access: &Access) -> Result<(), ClusterError>;
     /// Makes the Secret `secret` and issues a token bound to it, for `seconds` (600 at least), and its probe.
     async fn issue(&self, access: &Access, secret: &str, seconds: u32) -> Result<Token, ClusterError>;
     /// Issues another token for the Secret of a reveal, for `seconds` (600 at least); `None` when that Secret is gone.
@@ -188,7 +191,15 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     async fn canary(&self, server: &str, nonce: &str) -> Result<(), ClusterError>;
     /// What the API server of that name says of its own audit, now.
     async fn counters(&self, server: &str) -> Result<Counters, ClusterError>;
-    /// The same with a grant's token, as its user.
+    /// Sends probes of the audit policy, each with its nonce, to the API server of that name: with the token, or as
+    /// the broker itself. They are refused, and audited all the same.
+    async fn probe_audit(
+        &self,
+        server: &str,
+        token: Option<&Token>,
+        probes: &[(String, AuditProbe)],
+    ) -> Result<(), ClusterError>;
+    /// Sends a canary with a grant's token, as its user.
     async fn canary_as(&self, token: &Token, nonce: &str) -> Result<(), ClusterError>;
     /// The live object, `None` when it does not exist.
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError>;

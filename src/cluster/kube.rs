@@ -3,9 +3,11 @@
 use super::contract::{Access, Cluster, ClusterError, FirstUse, Probe, Sighting, Token};
 use super::discovery::{Discovery, base};
 use super::kubeconfig::Entrance;
+use super::manifests::AuditProbe;
 use super::server::{PATIENCE, Result, Server, segment, text};
 use super::{
-    autoscaler, counters, credential, first_use, guard, kubeconfig, layout, list_keys, remove, rules, watch,
+    audit_probe, autoscaler, counters, credential, first_use, guard, kubeconfig, layout, list_keys, remove,
+    rules, watch,
 };
 use crate::config;
 use crate::config::GRANTS_NAMESPACE;
@@ -30,6 +32,8 @@ pub struct KubeCluster {
     servers: BTreeMap<String, Server>,
     /// How to reach it, for a client with another identity.
     reach: Config,
+    /// The same for each of its API servers.
+    reaches: BTreeMap<String, Config>,
     entrance: Entrance,
     discovery: Discovery,
 }
@@ -76,9 +80,13 @@ impl KubeCluster {
             cluster: name.to_owned(),
             client,
         };
-        let mut servers = BTreeMap::new();
+        let (mut servers, mut reaches) = (BTreeMap::new(), BTreeMap::new());
         for (own, place) in &config.api_servers {
-            let client = at(&reach, place).map_err(|why| unsound(format!("API server {own}: {why}")))?;
+            let wrong = |why| unsound(format!("API server {own}: {why}"));
+            let reach = at(&reach, place).map_err(wrong)?;
+            let client = Client::try_from(reach.clone())
+                .map_err(|_| wrong("the broker's credentials for it cannot be loaded".to_owned()))?;
+            reaches.insert(own.clone(), reach);
             let cluster = format!("{name}/{own}");
             servers.insert(own.clone(), Server { cluster, client });
         }
@@ -86,6 +94,7 @@ impl KubeCluster {
             server,
             servers,
             reach,
+            reaches,
             entrance,
             discovery: Discovery::default(),
         })
@@ -96,9 +105,9 @@ impl KubeCluster {
         self.servers.get(server).unwrap_or(&self.server)
     }
 
-    /// The API server under the identity of `token` and no other.
-    fn as_token(&self, token: &Token) -> Result<Server> {
-        let mut reach = self.reach.clone();
+    /// The API server of that name under the identity of `token` and no other.
+    fn as_token(&self, server: &str, token: &Token) -> Result<Server> {
+        let mut reach = self.reaches.get(server).unwrap_or(&self.reach).clone();
         reach.headers.clear();
         reach.auth_info = AuthInfo {
             token: Some(token.token.clone().into()),
@@ -114,7 +123,7 @@ impl KubeCluster {
 }
 
 /// One API server at an address of its own, held to the cluster's own authority.
-fn at(reach: &Config, place: &config::ApiServer) -> std::result::Result<Client, String> {
+fn at(reach: &Config, place: &config::ApiServer) -> std::result::Result<Config, String> {
     let mut reach = reach.clone();
     reach.cluster_url = place
         .address
@@ -122,7 +131,7 @@ fn at(reach: &Config, place: &config::ApiServer) -> std::result::Result<Client, 
         .parse::<Uri>()
         .map_err(|error| format!("its address cannot be used: {error}"))?;
     reach.tls_server_name.clone_from(&place.tls_server_name);
-    Client::try_from(reach).map_err(|_| "the broker's credentials for it cannot be loaded".to_owned())
+    Ok(reach)
 }
 
 async fn from_file(kubeconfig: &config::Kubeconfig) -> std::result::Result<Config, String> {
@@ -244,6 +253,10 @@ impl Cluster for KubeCluster {
         layout::lay_out(&self.server, access).await
     }
 
+    async fn make_account(&self, access: &Access) -> Result<()> {
+        layout::make_account(&self.server, access).await
+    }
+
     async fn issue(&self, access: &Access, secret: &str, seconds: u32) -> Result<Token> {
         credential::issue(&self.server, access, secret, seconds).await
     }
@@ -254,7 +267,7 @@ impl Cluster for KubeCluster {
 
     async fn use_once(&self, access: &Access, token: &Token) -> Result<Vec<FirstUse>> {
         let rules = self.rules(&access.cluster_role).await?;
-        first_use::use_once(&self.as_token(token)?, access, &rules).await
+        first_use::use_once(&self.as_token("", token)?, access, &rules).await
     }
 
     async fn remove_bindings(&self, access: &Access) -> Result<()> {
@@ -298,8 +311,20 @@ impl Cluster for KubeCluster {
         counters::read(self.named(server)).await
     }
 
+    async fn probe_audit(
+        &self,
+        server: &str,
+        token: Option<&Token>,
+        probes: &[(String, AuditProbe)],
+    ) -> Result<()> {
+        match token {
+            Some(token) => audit_probe::ask(&self.as_token(server, token)?, probes).await,
+            None => audit_probe::ask(self.named(server), probes).await,
+        }
+    }
+
     async fn canary_as(&self, token: &Token, nonce: &str) -> Result<()> {
-        canary(&self.as_token(token)?, nonce).await
+        canary(&self.as_token("", token)?, nonce).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Value>> {

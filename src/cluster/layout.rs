@@ -12,13 +12,7 @@ pub(super) const AT_ONCE: usize = 8;
 
 /// Makes what is not there; what is there must be as it would have been made.
 pub(super) async fn lay_out(server: &Server, access: &Access) -> Result<()> {
-    let account = account(access);
-    let what = format!("ServiceAccount {GRANTS_NAMESPACE}/{}", access.account);
-    let path = account_path("");
-    make_or_compare(server, &what, &path, &account, |found| {
-        same_account(&account, found)
-    })
-    .await?;
+    make_account(server, access).await?;
     let binding = binding(access);
     futures::stream::iter(binding_paths(access))
         .map(|path| {
@@ -41,6 +35,17 @@ pub(super) async fn lay_out(server: &Server, access: &Access) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the account where it is not there.
+pub(super) async fn make_account(server: &Server, access: &Access) -> Result<()> {
+    let account = account(access);
+    let what = format!("ServiceAccount {GRANTS_NAMESPACE}/{}", access.account);
+    let path = account_path("");
+    make_or_compare(server, &what, &path, &account, |found| {
+        same_account(&account, found)
+    })
+    .await
 }
 
 async fn make_or_compare(

@@ -6,6 +6,7 @@ pub mod command;
 pub mod contract;
 pub mod manifests;
 
+mod audit_probe;
 mod autoscaler;
 mod counters;
 mod credential;

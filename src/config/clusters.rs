@@ -20,6 +20,11 @@ pub const BROKER_USER: &str = "system:serviceaccount:breakglass:breakglass";
 /// How the name of everything that belongs to a grant begins; the admission policies hold the
 /// broker to it.
 pub const NAME_PREFIX: &str = "breakglass-";
+/// The account that the audit policy is probed with, where it is at the moment. It has no rights, and its name is no
+/// grant's: that ends in digits.
+pub const PROBE_ACCOUNT: &str = "breakglass-audit-probe";
+/// The query parameter that names a probe of the audit policy: API servers ignore it, and audit keeps it.
+pub const PROBE_PARAMETER: &str = "breakglassAuditProbe";
 /// The label on everything that belongs to a grant; its value is the grant's id.
 pub const GRANT_LABEL: &str = "breakglass/grant";
 /// The label that a ClusterRole must carry, with value `cluster`, before a ClusterRoleBinding to it is let through.

@@ -39,7 +39,7 @@ pub use cluster_roles::{ClusterRole, Rule, SHIPPED as SHIPPED_CLUSTER_ROLE, Scop
 pub use clusters::{
     ALWAYS_PROTECTED, Access, ApiServer, AuditSender, BROKER_ACCOUNT, BROKER_NAMESPACE, BROKER_USER, Canary,
     Cluster, GRANT_LABEL, GRANTS_GROUP, GRANTS_NAMESPACE, Keep, Kubeconfig, NAME_ID_DIGITS, NAME_PREFIX,
-    REVEAL_SECRET_TYPE, SCOPE_LABEL, grant_name,
+    PROBE_ACCOUNT, PROBE_PARAMETER, REVEAL_SECRET_TYPE, SCOPE_LABEL, grant_name,
 };
 pub use forge::{DeployedPath, Forge, ForgeApp, ForgeCredentials, ForgeKind, Repository};
 pub use ledger::{Ledger, LogReader, LogWitness};

@@ -128,6 +128,8 @@ kinds! {
     Gap = "gap" ["NIST AU-5"],
     /// What a gap was about is here after all, or some of it.
     GapFilled = "gap-filled" ["NIST AU-5"],
+    /// What an API server's audit policy keeps was held against what is promised.
+    AuditProbed = "audit-probed" ["NIST AU-2", "NIST AU-12", "PCI 10.2.1"],
     /// Something is wrong and people must look at it.
     Finding = "finding" ["NIST IR-4", "NIST IR-5", "SOC2 CC7.2"],
     /// A person changed something without a grant.

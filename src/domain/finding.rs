@@ -26,6 +26,9 @@ pub struct Finding {
     pub grant: Option<GrantId>,
     /// Who looked at it, what they say, when.
     pub settled: Option<(String, String, Time)>,
+    /// What is to be written somewhere to put it right, line by line as it is written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<String>,
     /// What somebody changed without a grant, where it is that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bypass: Option<Bypass>,

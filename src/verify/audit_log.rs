@@ -1,8 +1,9 @@
 //! An API server's own audit log, as an auditor has it from where the broker's operator cannot write: what
 //! canaries carried into it is held against the ledger, and each event of a grant must be in the ledger.
 
+use crate::audit::is_probe;
 use crate::broker::canary::{CANARY_PREFIX, carried};
-use crate::config::{BROKER_USER, GRANTS_NAMESPACE};
+use crate::config::{BROKER_USER, GRANTS_NAMESPACE, PROBE_ACCOUNT};
 use crate::domain::entry_kind::EntryKind;
 use crate::ledger::{Hash, OpenSegment};
 use serde::Deserialize;
@@ -42,6 +43,8 @@ struct Line {
     uri: String,
     user: User,
     object_ref: Option<Object>,
+    #[serde(default)]
+    response_status: Option<Status>,
     stage_timestamp: chrono::DateTime<chrono::Utc>,
 }
 
@@ -49,6 +52,12 @@ struct Line {
 struct User {
     #[serde(default)]
     username: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    code: u16,
 }
 
 #[derive(Deserialize, Default)]
@@ -107,7 +116,11 @@ impl AuditLog {
         // The broker's question whether what this user does is recorded: no doing of the session's, so no entry.
         let question =
             event.verb == "get" && object.namespace == GRANTS_NAMESPACE && name.starts_with(CANARY_PREFIX);
-        if event.user.username.starts_with(&of_grants) && !question {
+        // Nor is what the audit policy is probed with.
+        let code = event.response_status.map(|status| status.code);
+        let probed = event.user.username.strip_prefix(&of_grants) == Some(PROBE_ACCOUNT)
+            && is_probe(&event.uri, event.stage == "RequestReceived", code);
+        if event.user.username.starts_with(&of_grants) && !question && !probed {
             let words = format!(
                 "{} {} {} by {}, {}",
                 event.stage_timestamp.to_rfc3339(),
@@ -267,6 +280,22 @@ mod tests {
         assert_eq!(asked("delete", GRANTS_NAMESPACE, &nonce), 1);
         assert_eq!(asked("get", "shop", &nonce), 1);
         assert_eq!(asked("get", GRANTS_NAMESPACE, "limits"), 1);
+    }
+
+    #[test]
+    fn refused_probes_of_the_audit_policy_are_no_events_of_a_grant() {
+        let asked = |account: &str, code: u16| {
+            let user = format!("system:serviceaccount:breakglass-grants:{account}");
+            let mut event: serde_json::Value = serde_json::from_str(&line("a", &user, "x")).unwrap();
+            event["requestURI"] = "/api/v1/namespaces/shop/pods/x?dryRun=All&breakglassAuditProbe=n".into();
+            event["responseStatus"] = serde_json::json!({"code": code});
+            let mut log = AuditLog::default();
+            log.read(event.to_string().as_bytes()).unwrap();
+            log.events.len()
+        };
+        assert_eq!(asked(PROBE_ACCOUNT, 403), 0);
+        assert_eq!(asked(PROBE_ACCOUNT, 200), 1, "nothing is ever let through");
+        assert_eq!(asked("breakglass-x-1", 403), 1);
     }
 
     #[test]

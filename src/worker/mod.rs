@@ -37,6 +37,19 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker, stop: &CancellationToken
     spawn(broker, tasks, stop, "own uses", every(1), |b| async move {
         b.ask_as_grants().await
     });
+    for cluster in broker.clusters.keys() {
+        let (cluster, over) = (cluster.clone(), stop.clone());
+        spawn(broker, tasks, stop, "audit policy", every(1), move |b| {
+            let (cluster, over) = (cluster.clone(), over.clone());
+            // Nothing of a probe stays behind.
+            async move {
+                tokio::select! {
+                    () = over.cancelled() => b.stop_probing(&cluster).await,
+                    done = b.probe_audit_policy(&cluster) => done,
+                }
+            }
+        });
+    }
     spawn(broker, tasks, stop, "rules", every(2), |b| async move {
         b.compare_rules().await
     });

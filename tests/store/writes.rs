@@ -40,6 +40,7 @@ fn finding(key: &str) -> Finding {
         cluster: Some("production".to_owned()),
         grant: None,
         settled: None,
+        lines: None,
         bypass: None,
     }
 }

@@ -4,16 +4,19 @@
 //! could be right.
 
 mod applied;
+mod audit_policy;
+mod audit_probe;
 mod broker;
 mod probe;
 mod session;
 
 pub use applied::as_printed;
+pub use audit_policy::audit_policy;
+pub use audit_probe::{AuditProbe, Heard, Wrong, audit_probes, lines_for};
 pub use probe::{Probe, probe};
 
 use crate::config::{
-    BROKER_ACCOUNT, BROKER_NAMESPACE, ClusterRole, Config, GRANTS_GROUP, GRANTS_NAMESPACE, Rule, SCOPE_LABEL,
-    Scope,
+    BROKER_ACCOUNT, BROKER_NAMESPACE, ClusterRole, Config, GRANTS_NAMESPACE, Rule, SCOPE_LABEL, Scope,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,52 +57,6 @@ pub fn manifests(config: &Config, cluster: &str) -> Result<String, ManifestsErro
         text.push_str(&yaml(&document)?);
     }
     Ok(text)
-}
-
-/// The audit policy to start every API server with (`--audit-policy-file`).
-#[must_use]
-pub fn audit_policy() -> String {
-    // Kept as text: the order of the rules is their meaning, since the first match wins.
-    format!(
-        "# The first rule that matches wins: keep the order. Start the API server also with\n\
-         #   --audit-webhook-config-file=FILE --audit-webhook-batch-max-wait=1s\n\
-         #   --audit-webhook-truncate-enabled --audit-webhook-truncate-max-event-size=8388608\n\
-         # Without the last two, one patch whose body is no JSON makes the API server drop the whole batch of\n\
-         # events it is in.\n\
-         apiVersion: audit.k8s.io/v1\n\
-         kind: Policy\n\
-         omitManagedFields: true\n\
-         # RequestReceived is left out: half the traffic, and nothing is lost (only blocking-strict needs it),\n\
-         # but for a patch of a session.\n\
-         rules:\n\
-         # First, since the body of a token request holds the token.\n\
-         - level: Metadata\n\
-         \x20 omitStages: [RequestReceived]\n\
-         \x20 resources:\n\
-         \x20 - {{group: \"\", resources: [secrets, configmaps, \"serviceaccounts/token\"]}}\n\
-         \x20 - {{group: authentication.k8s.io, resources: [tokenreviews]}}\n\
-         # Bodies of lists are large enough to make the webhook lose other events.\n\
-         - level: Metadata\n\
-         \x20 omitStages: [RequestReceived]\n\
-         \x20 userGroups: [\"{GRANTS_GROUP}\"]\n\
-         \x20 verbs: [list, watch]\n\
-         # The event of a patch whose body is no JSON cannot be sent at its end: that it came is known by this.\n\
-         - level: RequestResponse\n\
-         \x20 userGroups: [\"{GRANTS_GROUP}\"]\n\
-         \x20 verbs: [patch]\n\
-         - level: RequestResponse\n\
-         \x20 omitStages: [RequestReceived]\n\
-         \x20 userGroups: [\"{GRANTS_GROUP}\"]\n\
-         # By its body, what is printed here is told from what somebody else writes there. Not patches: where\n\
-         # bodies are kept, the event of one that is no JSON cannot be sent.\n\
-         - level: RequestResponse\n\
-         \x20 omitStages: [RequestReceived]\n\
-         \x20 namespaces: [\"{GRANTS_NAMESPACE}\"]\n\
-         \x20 verbs: [create, update]\n\
-         \x20 resources: [{{group: rbac.authorization.k8s.io, resources: [roles, rolebindings]}}]\n\
-         - {{level: None, nonResourceURLs: [\"/healthz*\", \"/livez*\", \"/readyz*\", \"/metrics\"]}}\n\
-         - {{level: Metadata, omitStages: [RequestReceived]}}\n"
-    )
 }
 
 /// What the profiles of one cluster lend.
@@ -410,37 +367,5 @@ mod tests {
     fn a_name_never_becomes_a_part_of_a_policy() {
         assert_eq!(cel(["a", "b'] || true || ['"]), r"['a', 'b\'] || true || [\'']");
         assert_eq!(cel([r"\'"]), r"['\\\'']");
-    }
-
-    #[test]
-    fn the_audit_policy_reads_as_yaml_and_keeps_tokens_out_first() {
-        let policy: Value = serde_saphyr::from_str(&audit_policy()).unwrap();
-        let rules = policy["rules"].as_array().unwrap();
-        assert_eq!(rules[0]["level"], "Metadata");
-        assert!(
-            rules[0]["resources"][0]["resources"]
-                .as_array()
-                .unwrap()
-                .contains(&json!("serviceaccounts/token"))
-        );
-        assert_eq!(rules[3]["level"], "RequestResponse");
-        assert_eq!(rules[3]["userGroups"][0], GRANTS_GROUP);
-        let early: Vec<_> = rules
-            .iter()
-            .filter(|rule| rule["level"] != "None" && rule["omitStages"] != json!(["RequestReceived"]))
-            .collect();
-        assert_eq!(
-            early.len(),
-            1,
-            "only a patch of a session is sent when it is received"
-        );
-        assert_eq!(
-            (&early[0]["verbs"], &early[0]["userGroups"][0]),
-            (&json!(["patch"]), &json!(GRANTS_GROUP))
-        );
-        // Where bodies are kept, the event of a patch that is no JSON cannot be sent.
-        let of_others = &rules[4];
-        assert_eq!(of_others["namespaces"], json!([GRANTS_NAMESPACE]));
-        assert_eq!(of_others["verbs"], json!(["create", "update"]));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Cluster;
 use crate::web::pages::clusters::{ClusterView, ClustersPage, ServerView};
-use crate::web::pages::{Badge, Facts, Href, Look, Note, Place, Shell, Words, count, lasting};
+use crate::web::pages::{Badge, Facts, Href, Look, Note, Place, Shell, Text, Words, count, lasting};
 use crate::web::{App, Result, Signed, page as answer, shell};
 use axum::extract::State;
 use axum::response::Response;
@@ -177,11 +177,39 @@ async fn server(
             .and(": what is done there now may not be recorded, and no access is lent.");
         notes.push(Note::new(Look::Late, "One API server is silent", words));
     }
+    let probed = broker.probed(cluster, name).await?;
+    let policy = match &probed {
+        None => Words::say("not probed yet"),
+        Some(probed) if probed.wrong.is_empty() => Words::say(format!(
+            "keeps what is promised, by {} kinds of request tried ",
+            probed.tried
+        ))
+        .at(shell.when(probed.at)),
+        Some(probed) => Words::say(format!(
+            "keeps {} of {} kinds of request otherwise than promised, tried ",
+            probed.wrong.len(),
+            probed.tried
+        ))
+        .at(shell.when(probed.at)),
+    };
+    if let Some(first) = probed.as_ref().and_then(|probed| probed.wrong.first()) {
+        let words = format!(
+            "{}. By profiles that lend what is recorded so, nothing is lent.",
+            first.words()
+        );
+        notes.push(Note::new(
+            Look::Late,
+            "The audit policy does not keep what is promised",
+            Words::say(words),
+        ));
+    }
     let facts = Facts::default()
         .with("Last canary", canary)
-        .with("Events", events);
+        .with("Events", events)
+        .with("Audit policy", policy);
     let name = (!name.is_empty()).then(|| name.into());
-    Ok((ServerView { name, facts }, notes))
+    let lines = probed.and_then(|probed| probed.lines()).map(Text::whole);
+    Ok((ServerView { name, facts, lines }, notes))
 }
 
 fn short(took: TimeDelta) -> String {

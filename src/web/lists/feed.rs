@@ -15,7 +15,7 @@ use crate::ids::{FindingId, FollowUpId, NoticeId, RequestId};
 use crate::store::EntryLine;
 use crate::web::csrf::{Fields, Posted};
 use crate::web::pages::feed::{BypassForms, FeedEntry, FeedPage};
-use crate::web::pages::{Badge, Filter, Href, Look, Place, Shell, Words};
+use crate::web::pages::{Badge, Filter, Href, Look, Place, Shell, Text, Words};
 use crate::web::{App, Error, Result, Signed, page as answer, shell, waits};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -149,6 +149,7 @@ fn entry(
         detail: Some(detail(line)),
         review,
         reviewed,
+        lines: None,
         bypass: None,
     }
 }
@@ -232,6 +233,7 @@ async fn pinned(app: &App, shell: &Shell, reader: &Person) -> Result<Vec<FeedEnt
                 Href::path(format!("/feed/notices/{}/settle?channel={channel}", notice.id))
             }),
             reviewed: None,
+            lines: None,
             bypass: None,
         });
     }
@@ -244,6 +246,7 @@ async fn pinned(app: &App, shell: &Shell, reader: &Person) -> Result<Vec<FeedEnt
             detail: None,
             review: None,
             reviewed: None,
+            lines: None,
             bypass: None,
         });
     }
@@ -266,6 +269,7 @@ fn found(shell: &Shell, finding: &Finding, can_settle: bool, bypass: Option<Bypa
         review: (can_settle && finding.bypass.is_none())
             .then(|| Href::path(format!("/feed/findings/{}/settle", finding.id))),
         reviewed: None,
+        lines: finding.lines.as_ref().map(Text::whole),
         bypass,
     }
 }

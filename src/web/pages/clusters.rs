@@ -35,8 +35,10 @@ pub struct ClusterView {
 pub struct ServerView {
     /// Its name; nothing where it is the cluster's only one.
     pub name: Option<Text>,
-    /// Last canary, delay, misses, events counted and lost.
+    /// Last canary, delay, misses, events counted and lost, what its audit policy keeps.
     pub facts: Facts,
+    /// Lines that its audit policy lacks.
+    pub lines: Option<Text>,
 }
 
 impl ClustersPage {

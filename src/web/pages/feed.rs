@@ -41,6 +41,8 @@ pub struct FeedEntry {
     pub words: Words,
     /// More about it.
     pub detail: Option<Words>,
+    /// What is to be written somewhere to put it right, as it is written there.
+    pub lines: Option<Text>,
     /// Where a note that it was reviewed is sent (field `note`); nothing when there is nothing to
     /// review or the reader may not.
     pub review: Option<Href>,

@@ -15,6 +15,7 @@ impl Sample {
             detail: (!detail.is_empty()).then(|| self.say(detail)),
             review: None,
             reviewed: None,
+            lines: None,
             bypass: None,
         }
     }
@@ -300,7 +301,10 @@ impl Sample {
                         "Last canary",
                         Words::from(self.when(-8)).and(", after 1.1 s; all of the last hour came back"),
                     )
-                    .with("Events", self.say("212 counted, 212 are here")),
+                    .with("Events", self.say("212 counted, 212 are here"))
+                    .with("Audit policy", self.say("keeps what is promised")),
+                lines: (*name == "control-1")
+                    .then(|| Text::whole("- level: Metadata\n  omitStages: [RequestReceived]")),
             };
             names.iter().map(server).collect()
         };
