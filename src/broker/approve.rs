@@ -72,6 +72,11 @@ impl Broker {
         {
             return Err(BrokerError::Refused(why));
         }
+        // A new access is held back until its key is shown; a longer one has its key.
+        let is_longer = request.ask.extends.is_some();
+        if let Some(trouble) = self.audit_trouble(&request.ask.cluster).filter(|_| is_longer) {
+            return Err(BrokerError::Refused(trouble));
+        }
         let approval = Approval {
             id: ApprovalId::new(),
             by: approving.by.clone(),

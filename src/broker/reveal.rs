@@ -175,6 +175,11 @@ impl Broker {
         let seen = self
             .wait_for_audit(&grant, &token.credential_id, at_most_s, progress)
             .await;
+        // Its own events came by one API server; the key opens all of them.
+        let seen = seen.and_then(|issued_us| match self.audit_trouble(&grant.cluster) {
+            Some(trouble) => Err(BrokerError::Refused(trouble)),
+            None => Ok(issued_us),
+        });
         // The issuance came after `began`, so our last use was no later than this.
         let own_until_us = seen
             .as_ref()

@@ -100,10 +100,10 @@ export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, ta
     });
   }
 
-  const webhook = tap ?? (tapUrl ? { url: tapUrl } : undefined);
-  let policy = auditPolicy;
-  if (webhook) {
-    writeWhole(join(dir, 'audit-webhook.yaml'), stringify({
+  /** The file that tells an API server where its audit goes; its flags, or none where it goes nowhere. */
+  function webhookFlags(file, webhook) {
+    if (!webhook) return [];
+    writeWhole(file, stringify({
       apiVersion: 'v1',
       kind: 'Config',
       clusters: [{ name: 'tap', cluster: { server: webhook.url, ...(webhook.caFile ? { 'certificate-authority': webhook.caFile } : {}) } }],
@@ -117,38 +117,43 @@ export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, ta
       contexts: [{ name: 'tap', context: { cluster: 'tap', user: 'api-server' } }],
       'current-context': 'tap',
     }));
+    return [`--audit-webhook-config-file=${file}`, '--audit-webhook-batch-max-wait=1s',
+      // One event that cannot be sent is dropped alone; without these, the batch it is in goes with it.
+      '--audit-webhook-truncate-enabled', '--audit-webhook-truncate-max-event-size=8388608'];
   }
 
-  async function startApi() {
-    children.api = await Child.start({
-      name: 'kube-apiserver',
-      log: log('kube-apiserver'),
+  let policy = auditPolicy;
+
+  /** Starts an API server of this cluster as the child of that key: on its own port, its audit to its own receiver. */
+  async function startApiServer({ key = 'api', name = 'kube-apiserver', port = ports.api, auditLog = join(dir, 'audit.log'), webhookFile = join(dir, 'audit-webhook.yaml'), webhook, flags }) {
+    children[key] = await Child.start({
+      name,
+      log: log(name),
       command: [tool('kube-apiserver'),
         `--etcd-servers=https://127.0.0.1:${ports.etcd}`, `--etcd-cafile=${ca.caFile}`,
         `--etcd-certfile=${apiToEtcd.certFile}`, `--etcd-keyfile=${apiToEtcd.keyFile}`,
         '--service-cluster-ip-range=10.0.0.0/24', '--allow-privileged=true', '--authorization-mode=RBAC',
-        `--bind-address=${bindAddress}`, `--secure-port=${ports.api}`,
+        `--bind-address=${bindAddress}`, `--secure-port=${port}`,
         `--tls-cert-file=${apiTls.certFile}`, `--tls-private-key-file=${apiTls.keyFile}`, `--client-ca-file=${ca.caFile}`,
         `--kubelet-certificate-authority=${ca.caFile}`,
         `--kubelet-client-certificate=${apiToKubelet.certFile}`, `--kubelet-client-key=${apiToKubelet.keyFile}`,
         '--service-account-issuer=https://kubernetes.default.svc',
         `--service-account-key-file=${keys.publicFile}`, `--service-account-signing-key-file=${keys.keyFile}`,
-        `--audit-policy-file=${policy}`, `--audit-log-path=${join(dir, 'audit.log')}`, '--audit-log-maxsize=200', '--audit-log-maxbackup=2',
-        ...(webhook ? [`--audit-webhook-config-file=${join(dir, 'audit-webhook.yaml')}`, '--audit-webhook-batch-max-wait=1s',
-          // One event that cannot be sent is dropped alone; without these, the batch it is in goes with it.
-          '--audit-webhook-truncate-enabled', '--audit-webhook-truncate-max-event-size=8388608'] : []),
-        ...apiFlags],
+        `--audit-policy-file=${policy}`, `--audit-log-path=${auditLog}`, '--audit-log-maxsize=200', '--audit-log-maxbackup=2',
+        ...webhookFlags(webhookFile, webhook), ...flags],
     });
     await until('the API server', async () => {
-      children.api.alive();
-      return await get('/readyz') === 200;
+      children[key].alive();
+      return await get('/readyz', `https://127.0.0.1:${port}`) === 200;
     }, { ms: 90_000 });
   }
 
+  const startApi = () => startApiServer({ webhook: tap ?? (tapUrl ? { url: tapUrl } : undefined), flags: apiFlags });
+
   const admin = await ca.client('admin', 'admin', ['system:masters']);
   const tls = { ca: readFileSync(ca.caFile), cert: readFileSync(admin.certFile), key: readFileSync(admin.keyFile) };
-  const get = (path) => new Promise((resolve, reject) => {
-    const asked = request(`${server}${path}`, { ...tls, agent: false, timeout: 3000 }, (answer) => {
+  const get = (path, at = server) => new Promise((resolve, reject) => {
+    const asked = request(`${at}${path}`, { ...tls, agent: false, timeout: 3000 }, (answer) => {
       answer.resume();
       resolve(answer.statusCode);
     });
@@ -193,7 +198,39 @@ export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, ta
   const applyYaml = (text, { namespace } = {}) => kubectl(['apply', '-f', '-', ...(namespace ? ['-n', namespace] : [])], { input: text });
 
   async function stop() {
-    for (const name of ['kwok', 'scheduler', 'controllers', 'api', 'etcd']) await children[name]?.stop();
+    const others = Object.keys(children).filter((name) => name.startsWith('api-'));
+    for (const name of ['kwok', 'scheduler', 'controllers', ...others, 'api', 'etcd']) await children[name]?.stop();
+  }
+
+  /** The fault handle: what may happen to an API server. */
+  const handle = (key, again) => ({
+    /** Stands still: connections open, no answer. */
+    pause: () => children[key].signal('SIGSTOP'),
+    resume: () => children[key].signal('SIGCONT'),
+    kill9: () => children[key].kill9(),
+    stop: () => children[key].stop(15_000),
+    /** Starts it again after `kill9` or `stop`. */
+    start: again,
+    async restart({ auditPolicy: next } = {}) {
+      if (next) policy = next;
+      await children[key].stop(15_000);
+      await again();
+    },
+  });
+
+  /**
+   * One more API server of this cluster, over the same etcd, on `port`; `tap` and `flags` as `start` has them. Returns
+   * its address and what may happen to it.
+   */
+  async function addApiServer({ name, port, tap: webhook, flags = [] }) {
+    const key = `api-${name}`;
+    const again = () => startApiServer({
+      key, name: `kube-apiserver-${name}`, port, webhook, auditLog: join(dir, `audit-${name}.log`), webhookFile: join(dir, `audit-webhook-${name}.yaml`),
+      // Both would publish the one address of this machine, each with its own port, and take it from one another.
+      flags: ['--endpoint-reconciler-type=none', ...flags],
+    });
+    await again();
+    return { server: `https://127.0.0.1:${port}`, auditLog: join(dir, `audit-${name}.log`), ...handle(key, again) };
   }
 
   const begun = Date.now();
@@ -225,20 +262,7 @@ export async function start({ dir, auditPolicy = recommendedAuditPolicy, tap, ta
     applyYaml,
     stop,
     auditLog: join(dir, 'audit.log'),
-    /** The fault handle: what may happen to an API server. */
-    api: {
-      /** Stands still: connections open, no answer. */
-      pause: () => children.api.signal('SIGSTOP'),
-      resume: () => children.api.signal('SIGCONT'),
-      kill9: () => children.api.kill9(),
-      stop: () => children.api.stop(15_000),
-      /** Starts it again after `kill9` or `stop`. */
-      start: startApi,
-      async restart({ auditPolicy: next } = {}) {
-        if (next) policy = next;
-        await children.api.stop(15_000);
-        await startApi();
-      },
-    },
+    addApiServer,
+    api: handle('api', startApi),
   };
 }
