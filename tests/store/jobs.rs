@@ -4,23 +4,51 @@ use crate::domain::job::{Job, JobKind, Lane};
 use crate::domain::notice::Delivery;
 use crate::domain::transition::{Transition, Write};
 use crate::fixture::at;
-use crate::ids::GrantId;
+use crate::ids::{GrantId, JobId};
 use crate::suite::{Engine, opened, said};
 use crate::writes::notice;
-use breakglass::store::StoreError;
+use breakglass::store::{Store, StoreError};
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-const LEASE: TimeDelta = TimeDelta::seconds(90);
+pub const LEASE: TimeDelta = TimeDelta::seconds(90);
 
-fn end() -> Job {
+pub fn end() -> Job {
     Job::new(
         JobKind::End {
             grant: GrantId::new(),
         },
         at(10),
     )
+}
+
+/// What is due at 10, leased by four workers at once, three jobs at a look, in turns by each of `stores`.
+pub async fn leased_at_once(stores: &[Arc<dyn Store>]) -> Vec<JobId> {
+    let workers: Vec<_> = stores
+        .iter()
+        .cycle()
+        .take(4)
+        .map(|store| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut mine = vec![];
+                loop {
+                    let jobs = store.lease_jobs(Lane::Access, at(10), LEASE, 3).await.unwrap();
+                    assert!(jobs.len() <= 3);
+                    if jobs.is_empty() {
+                        return mine;
+                    }
+                    mine.extend(jobs.into_iter().map(|job| job.id));
+                }
+            })
+        })
+        .collect();
+    let mut leased = vec![];
+    for worker in workers {
+        leased.extend(worker.await.unwrap());
+    }
+    leased
 }
 
 pub async fn a_job_is_leased_once<E: Engine>() {
@@ -35,25 +63,7 @@ pub async fn a_job_is_leased_once<E: Engine>() {
             .is_empty(),
         "not due yet"
     );
-    let workers: Vec<_> = (0..4)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                let mut mine = vec![];
-                loop {
-                    let jobs = store.lease_jobs(Lane::Access, at(10), LEASE, 3).await.unwrap();
-                    if jobs.is_empty() {
-                        return mine;
-                    }
-                    mine.extend(jobs.into_iter().map(|job| job.id));
-                }
-            })
-        })
-        .collect();
-    let mut leased = vec![];
-    for worker in workers {
-        leased.extend(worker.await.unwrap());
-    }
+    let leased = leased_at_once(&[Arc::clone(&store)]).await;
     assert_eq!(leased.len(), 20);
     assert_eq!(
         leased.iter().collect::<BTreeSet<_>>().len(),

@@ -6,7 +6,7 @@ use crate::fixture::{at, grant, person};
 use crate::suite::{Engine, granted, opened, said, signer};
 use breakglass::ledger::report::Integrity;
 use breakglass::ledger::{Checks, Frontier, Problem, Report, SignedCheckpoint, verify_log};
-use breakglass::store::{EntryFilter, Store, StoredSegment};
+use breakglass::store::{Committed, EntryFilter, Store, StoredSegment};
 use chrono::TimeDelta;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
@@ -93,17 +93,15 @@ pub async fn any_sequence_of_commits_is_one_whole_signed_log<E: Engine>() {
     }
 }
 
-pub async fn commits_side_by_side_make_one_log<E: Engine>() {
-    let (_engine, store, _) = opened::<E>().await;
-    let tasks: Vec<_> = (0..24)
-        .map(|number| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                store
-                    .commit(Transition::new(said(&format!("{number}"))))
-                    .await
-                    .unwrap()
-            })
+/// Commits `transitions` all at once, in turns by each of `stores`; what each left, by its place in the log.
+pub async fn committed_at_once(stores: &[Arc<dyn Store>], transitions: Vec<Transition>) -> Vec<Committed> {
+    let tasks: Vec<_> = stores
+        .iter()
+        .cycle()
+        .zip(transitions)
+        .map(|(store, transition)| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move { store.commit(transition).await.unwrap() })
         })
         .collect();
     let mut committed = vec![];
@@ -111,6 +109,13 @@ pub async fn commits_side_by_side_make_one_log<E: Engine>() {
         committed.push(task.await.unwrap());
     }
     committed.sort_by_key(|committed| committed.first);
+    committed
+}
+
+pub async fn commits_side_by_side_make_one_log<E: Engine>() {
+    let (_engine, store, _) = opened::<E>().await;
+    let lines = (0..24).map(|number| Transition::new(said(&format!("{number}"))));
+    let committed = committed_at_once(&[Arc::clone(&store)], lines.collect()).await;
     let firsts: Vec<_> = committed
         .iter()
         .map(|committed| committed.first.unwrap())

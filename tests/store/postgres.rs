@@ -6,14 +6,14 @@ use crate::domain::job::{Job, JobKind, Lane};
 use crate::domain::transition::Transition;
 use crate::fixture::at;
 use crate::ids::GrantId;
-use crate::ledger::{segments, verify};
+use crate::jobs::{LEASE, end, leased_at_once};
+use crate::ledger::{committed_at_once, segments, verify};
 use crate::server::Server;
 use crate::suite::{Engine, granted, said, signer};
 use breakglass::ledger::Signer;
 use breakglass::ledger::report::Integrity;
 use breakglass::store::postgres::{Alone, PostgresStore};
 use breakglass::store::{EntryFilter, Store, StoreError};
-use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, Executor};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,6 +33,14 @@ impl Postgres {
         PostgresStore::open(&self.address(), clock, signer)
             .await
             .map_err(|error| error.to_string())
+    }
+
+    /// It, open twice.
+    async fn two(&self) -> [Arc<dyn Store>; 2] {
+        [
+            Arc::new(self.try_open(signer()).await.unwrap()),
+            Arc::new(self.try_open(signer()).await.unwrap()),
+        ]
     }
 
     async fn run(&self, statement: &str) -> u64 {
@@ -66,27 +74,12 @@ async fn sentences(store: &dyn Store) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_stores_that_append_to_one_database_make_one_tree() {
     let engine = Postgres::new().await;
-    let stores = [
-        Arc::new(engine.try_open(signer()).await.unwrap()),
-        Arc::new(engine.try_open(signer()).await.unwrap()),
-    ];
-    let tasks: Vec<_> = (0..60)
-        .map(|number| {
-            let store = Arc::clone(&stores[number % 2]);
-            tokio::spawn(async move {
-                let lines = (0..=number % 3).map(|line| said(&format!("{number}.{line}")));
-                store
-                    .commit(Transition::batch(lines.collect()).unwrap())
-                    .await
-                    .unwrap()
-            })
-        })
-        .collect();
-    let mut committed = vec![];
-    for task in tasks {
-        committed.push(task.await.unwrap());
-    }
-    committed.sort_by_key(|committed| committed.first);
+    let stores = engine.two().await;
+    let batches = (0..60).map(|number| {
+        let lines = (0..=number % 3).map(|line| said(&format!("{number}.{line}")));
+        Transition::batch(lines.collect()).unwrap()
+    });
+    let committed = committed_at_once(&stores, batches.collect()).await;
     let notes: Vec<_> = committed
         .into_iter()
         .map(|committed| committed.checkpoint)
@@ -153,44 +146,13 @@ async fn a_connection_that_is_killed_in_a_commit_loses_nothing_that_was_acknowle
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_stores_lease_different_jobs() {
     let engine = Postgres::new().await;
-    let stores = [
-        Arc::new(engine.try_open(signer()).await.unwrap()),
-        Arc::new(engine.try_open(signer()).await.unwrap()),
-    ];
-    let end = || {
-        Job::new(
-            JobKind::End {
-                grant: GrantId::new(),
-            },
-            at(10),
-        )
-    };
+    let stores = engine.two().await;
     let jobs: Vec<_> = (0..200).map(|_| end()).collect();
     stores[0].poke(&jobs).await.unwrap();
-    let workers: Vec<_> = (0..4)
-        .map(|number| {
-            let store = Arc::clone(&stores[number % 2]);
-            tokio::spawn(async move {
-                let mut mine = vec![];
-                loop {
-                    let lease = TimeDelta::seconds(90);
-                    let jobs = store.lease_jobs(Lane::Access, at(10), lease, 3).await.unwrap();
-                    assert!(jobs.len() <= 3);
-                    if jobs.is_empty() {
-                        return mine;
-                    }
-                    mine.extend(jobs.into_iter().map(|job| job.id));
-                }
-            })
-        })
-        .collect();
-    let mut leased = vec![];
-    for worker in workers {
-        leased.extend(worker.await.unwrap());
-    }
+    let mut leased = leased_at_once(&stores).await;
     // One that was passed by while another took it is taken by a later look.
     let rest = stores[1]
-        .lease_jobs(Lane::Access, at(10), TimeDelta::seconds(90), 200)
+        .lease_jobs(Lane::Access, at(10), LEASE, 200)
         .await
         .unwrap();
     leased.extend(rest.into_iter().map(|job| job.id));
@@ -236,10 +198,9 @@ async fn a_broker_that_was_succeeded_is_told_and_commits_nothing_any_more() {
         at(0),
     );
     earlier.poke(&[job]).await.unwrap();
-    let lease = TimeDelta::seconds(90);
     assert_eq!(
         earlier
-            .lease_jobs(Lane::Access, at(0), lease, 9)
+            .lease_jobs(Lane::Access, at(0), LEASE, 9)
             .await
             .unwrap()
             .len(),
@@ -260,7 +221,7 @@ async fn a_broker_that_was_succeeded_is_told_and_commits_nothing_any_more() {
     );
     later.commit(Transition::new(said("two"))).await.unwrap();
     assert_eq!(sentences(&later).await, ["one", "two"].map(str::to_owned).into());
-    let left = later.lease_jobs(Lane::Access, at(0), lease, 9).await.unwrap();
+    let left = later.lease_jobs(Lane::Access, at(0), LEASE, 9).await.unwrap();
     assert_eq!(left.len(), 1, "what the earlier one was doing goes on at once");
 }
 
