@@ -19,7 +19,8 @@ impl Broker {
     /// Enters what is new of a batch (an `EventList`, unpacked) of `cluster`'s events that came in `wrapping`.
     ///
     /// # Errors
-    /// The store's: nothing of it, or all of it, was entered.
+    /// The store's: nothing of this batch, or all of it, was entered. A long file comes in several, so that some of it
+    /// may be in; sent again, that is known.
     pub async fn import_batch(
         &self,
         cluster: &str,

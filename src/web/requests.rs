@@ -27,7 +27,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
 use chrono::TimeDelta;
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows of a list on one page.
@@ -78,20 +79,8 @@ async fn seen(app: &App, signed: &Signed, id: &str) -> Result<Request> {
 async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery) -> Result {
     let shell = shell::shell(&app, &signed, "Requests", Some(Place::Requests)).await?;
     let asked = Fields::parse(query.unwrap_or_default().as_bytes());
-    let store = &app.broker.store;
-    let mut requests = store
-        .requests(RequestFilter {
-            limit: MANY,
-            ..RequestFilter::default()
-        })
-        .await?;
+    let (mut requests, grants, older) = listed(&app).await?;
     requests.retain(|request| may_see_request(app.config(), &signed.person, request));
-    let grants = store
-        .grants(GrantFilter {
-            limit: MANY,
-            ..GrantFilter::default()
-        })
-        .await?;
     let grants: HashMap<RequestId, &Arc<Grant>> = grants.iter().map(|grant| (grant.request, grant)).collect();
     let is_alive = |request: &Request| {
         request.state_name() == "pending"
@@ -145,9 +134,47 @@ async fn list(State(app): State<App>, signed: Signed, RawQuery(query): RawQuery)
         alive,
         may_ask,
         filters,
+        older,
         table,
         pager,
     })
+}
+
+/// The newest requests and grants, what is alive of the older ones, and where those are that are not listed.
+async fn listed(app: &App) -> Result<(Vec<Arc<Request>>, Vec<Arc<Grant>>, Option<Words>)> {
+    let store = &app.broker.store;
+    let newest = RequestFilter {
+        limit: MANY,
+        ..RequestFilter::default()
+    };
+    let mut requests = store.requests(newest.clone()).await?;
+    let mut grants = app.broker.live_grants(None).await?;
+    let older = (requests.len() == MANY as usize).then(|| {
+        Words::say(format!(
+            "Only what is alive, and the newest {MANY} requests of all, are listed here. Older ones are in the record: "
+        ))
+        .link(Href::path("/ledger?kind=request-filed"), "every request that was filed")
+        .and(".")
+    });
+    if older.is_some() {
+        let pending = RequestFilter {
+            state: Some("pending"),
+            ..newest
+        };
+        requests.extend(store.requests(pending).await?);
+        for grant in &grants {
+            requests.extend(store.request(grant.request).await?.map(Arc::new));
+        }
+        let mut known = HashSet::new();
+        requests.retain(|request| known.insert(request.id));
+        requests.sort_by_key(|request| Reverse(request.filed_at));
+    }
+    let newest = GrantFilter {
+        limit: MANY,
+        ..GrantFilter::default()
+    };
+    grants.extend(store.grants(newest).await?);
+    Ok((requests, grants, older))
 }
 
 fn filters(requests: &[Arc<Request>], asked: &Fields) -> Vec<Filter> {

@@ -1,6 +1,6 @@
 //! Requests: every request and grant, newest first.
 
-use super::{Filter, Pager, Shell, Table};
+use super::{Filter, Pager, Shell, Table, Words};
 use askama::Template;
 
 /// `GET /requests`.
@@ -15,6 +15,8 @@ pub struct RequestsPage {
     pub may_ask: bool,
     /// The filters, as they are set.
     pub filters: Vec<Filter>,
+    /// Where older ones are, when not all are listed.
+    pub older: Option<Words>,
     /// The requests: state, who asks for what, where, when.
     pub table: Table,
     /// The way through the list.

@@ -406,6 +406,9 @@ impl Sample {
             alive: if empty { 0 } else { 2 },
             may_ask: true,
             filters: if empty { vec![] } else { self.filters() },
+            older: (!empty).then(|| {
+                self.say("Only what is alive, and the newest 1000 requests of all, are listed here.")
+            }),
             table,
             pager: self.pager(empty),
         }
