@@ -46,14 +46,15 @@ enum Command {
     Schema,
     /// Check a store, an export or a log by its address: nothing altered, nothing missing. With the log's public key.
     Verify {
-        /// A SQLite store, an exported grant (.bgx), or a log's address (`https://HOST/log`); for the last, the bearer
-        /// token is read from `BREAKGLASS_LOG_TOKEN`.
+        /// A store (a `SQLite` file or a PostgreSQL address), the export of a log (.bgl), of a grant or of an entry
+        /// (.bgx), or a log's address (`https://HOST/log`); for the last, the bearer token is read from
+        /// `BREAKGLASS_LOG_TOKEN`.
         path: PathBuf,
         /// The log's public key (name+hash+base64), or a file that holds it; may be given several times.
         #[arg(long)]
         key: Vec<String>,
-        /// Checkpoints held elsewhere (a pull request's, a mail's): a file that holds one or more, or one itself; may
-        /// be given several times.
+        /// Checkpoints held elsewhere (a pull request's, a mail's): a file that holds one or more, one itself, or `-` to
+        /// paste them in; may be given several times.
         #[arg(long)]
         against: Vec<PathBuf>,
         /// An API server's own audit log (a line an event, gzip or plain), had from where the broker's operator cannot

@@ -9,15 +9,16 @@ use crate::broker::verify::{Judged, Piece, judge_bundle, judge_stream, send};
 use crate::causes::chain;
 use crate::ledger::bundle::MAX_BUNDLE;
 use crate::ledger::checkpoint::MAX_NOTE;
-use crate::ledger::{self, Bundle, Integrity, SignedCheckpoint, VerifierKey, notes_in};
+use crate::ledger::{self, Archive, Bundle, Integrity, SignedCheckpoint, VerifierKey, archive, notes_in};
 use crate::store::StoreError;
 use crate::store::sql::Evidence;
 use crate::store::{postgres, sqlite};
 use address::Address;
 use audit_log::{AuditLog, Held};
 use progress::Bar;
-use std::io::Read as _;
+use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use tokio::sync::mpsc::Sender;
 
 /// How the bytes of every SQLite file begin.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -52,8 +53,8 @@ enum Unchecked {
 pub struct How {
     /// The log's public keys as text, or files that hold them.
     pub keys: Vec<String>,
-    /// Checkpoints held elsewhere: files with one or more in them (a mail, a pull request's text), or the
-    /// notes themselves.
+    /// Checkpoints held elsewhere: files with one or more in them (a mail, a pull request's text), the notes
+    /// themselves, or `-` for what is pasted in.
     pub against: Vec<PathBuf>,
     /// The bearer token for a log's address.
     pub token: Option<String>,
@@ -121,25 +122,52 @@ async fn check(path: &Path, how: &How) -> Result<(String, Judged, Option<String>
         return Ok(("a log, by its address".to_owned(), judged, cut_off));
     }
     let database = path.to_str().filter(|text| is_database(text));
-    if database.is_some() || read_start(path)? == SQLITE {
+    let start = match database {
+        Some(_) => vec![],
+        None => read_start(path)?,
+    };
+    let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
+    if database.is_some() || start.starts_with(SQLITE) {
         let opened = match database {
             Some(address) => postgres::evidence(address).await,
             None => sqlite::evidence(path).await,
         };
-        let (judged, cut_off) = check_store(path, opened, keys, held, audit_log).await?;
+        let mut evidence = opened.map_err(refused)?;
+        let store = async |pieces: &Sender<Piece>, here: Option<&mut Held>| {
+            let fed = feed(&mut evidence, pieces, here).await;
+            fed.map_err(|error| chain(&error))
+        };
+        let (judged, cut_off) = check_segments(keys, held, audit_log, store)
+            .await
+            .map_err(refused)?;
         return Ok(("a broker's store".to_owned(), judged, cut_off));
     }
+    if start.starts_with(archive::MAGIC) {
+        let failed = |why: String| Unchecked::File(path.to_owned(), why);
+        let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+        let mut all = Archive::open(BufReader::new(file)).map_err(|error| failed(error.to_string()))?;
+        let log = async |pieces: &Sender<Piece>, here: Option<&mut Held>| {
+            let fed = feed_archive(&mut all, pieces, here).await;
+            fed.map_err(|error| error.to_string())
+        };
+        let (judged, cut_off) = check_segments(keys, held, audit_log, log)
+            .await
+            .map_err(refused)?;
+        return Ok(("the export of a log".to_owned(), judged, cut_off));
+    }
     if audit_log.is_some() {
-        let why = "an export holds too little to be compared with an audit log: check the store or the log's address";
+        let why = "the export of a grant or an entry holds too little to be compared with an audit log: check the log's \
+                   export, the store or the log's address";
         return Err(Unchecked::File(path.to_owned(), why.to_owned()));
     }
     let bytes = read_bounded(path, MAX_BUNDLE)?;
     let bundle =
         Bundle::parse(&bytes).map_err(|error| Unchecked::File(path.to_owned(), error.to_string()))?;
-    let what = bundle.grant.map_or_else(
-        || "an export".to_owned(),
-        |grant| format!("the export of grant {grant}"),
-    );
+    let what = match (bundle.grant, bundle.entries.as_slice()) {
+        (Some(grant), _) => format!("the export of grant {grant}"),
+        (None, [only]) => format!("the export of entry {}", only.index),
+        (None, several) => format!("the export of {} entries", several.len()),
+    };
     Ok((what, judge_bundle(&keys, &held, &bundle), None))
 }
 
@@ -162,30 +190,24 @@ fn named(path: &Path) -> String {
     url.to_string()
 }
 
-async fn check_store(
-    path: &Path,
-    opened: Result<Evidence, StoreError>,
+/// Judges a log that comes by its segments. What cannot be read to its end is damage, and is said beside what the
+/// part that can be read shows.
+async fn check_segments(
     keys: Vec<VerifierKey>,
     held: Vec<String>,
     audit_log: Option<AuditLog>,
-) -> Result<(Judged, Option<String>), Unchecked> {
-    let refused = |error: StoreError| Unchecked::File(path.to_owned(), chain(&error));
-    let mut evidence = opened.map_err(refused)?;
+    feed: impl AsyncFnOnce(&Sender<Piece>, Option<&mut Held>) -> Result<(), String>,
+) -> Result<(Judged, Option<String>), StoreError> {
     let mut cut_off = None;
     let mut here = audit_log.as_ref().map(|_| Held::default());
     let mut judged = judge_stream(keys, held, async |pieces| {
         for (size, root) in audit_log.iter().flat_map(|log| &log.heads) {
             send(&pieces, Piece::Carried(*size, *root)).await;
         }
-        // Past this point the file is a store: what cannot be read any more is damage, and is said
-        // beside what the readable part shows.
-        if let Err(error) = feed(&mut evidence, &pieces, here.as_mut()).await {
-            cut_off = Some(chain(&error));
-        }
+        cut_off = feed(&pieces, here.as_mut()).await.err();
         Ok::<(), StoreError>(())
     })
-    .await
-    .map_err(refused)?;
+    .await?;
     if let (Some(log), Some(here)) = (&audit_log, &here) {
         let (missing, total) = here.missing(log);
         judged.report.completeness.missing = missing;
@@ -195,9 +217,29 @@ async fn check_store(
     Ok((judged, cut_off))
 }
 
+async fn feed_archive(
+    all: &mut Archive<impl std::io::Read>,
+    pieces: &Sender<Piece>,
+    mut here: Option<&mut Held>,
+) -> Result<(), archive::ArchiveError> {
+    let note = all.checkpoint.clone();
+    let size = SignedCheckpoint::parse(&note).map_or(0, |signed| signed.checkpoint().size);
+    send(pieces, Piece::Checkpoint(note)).await;
+    let mut bar = Bar::of(size);
+    while let Some((row, bytes)) = all.segment()? {
+        if let (Some(here), Ok(open)) = (&mut here, ledger::open(&bytes)) {
+            here.look(&open);
+        }
+        let filed = true;
+        send(pieces, Piece::Segment { row, bytes, filed }).await;
+        bar.at(row);
+    }
+    Ok(())
+}
+
 async fn feed(
     evidence: &mut Evidence,
-    pieces: &tokio::sync::mpsc::Sender<Piece>,
+    pieces: &Sender<Piece>,
     mut here: Option<&mut Held>,
 ) -> Result<(), StoreError> {
     let mut size = 0;
@@ -235,9 +277,13 @@ fn read_audit_logs(files: &[PathBuf]) -> Result<Option<AuditLog>, Unchecked> {
 
 /// The notes of one `--against`. A file without any is handed on whole, so that it is named as none.
 fn read_held(given: &Path) -> Result<Vec<String>, Unchecked> {
-    let text = match given.to_str().filter(|text| text.contains('\n')) {
-        Some(note) => note.to_owned(),
-        None => String::from_utf8_lossy(&read_bounded(given, MAX_HELD)?).into_owned(),
+    let text = match given.to_str() {
+        Some(note) if note.contains('\n') => note.to_owned(),
+        Some("-") => {
+            let pasted = read_all(std::io::stdin().lock(), given, MAX_HELD)?;
+            String::from_utf8_lossy(&pasted).into_owned()
+        }
+        _ => String::from_utf8_lossy(&read_bounded(given, MAX_HELD)?).into_owned(),
     };
     let notes = notes_in(&text);
     Ok(if notes.is_empty() { vec![text] } else { notes })
@@ -271,17 +317,22 @@ fn read_start(path: &Path) -> Result<Vec<u8>, Unchecked> {
     let failed = |error: std::io::Error| Unchecked::File(path.to_owned(), error.to_string());
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut start = vec![];
-    file.take(SQLITE.len() as u64)
+    file.take(SQLITE.len().max(archive::MAGIC.len()) as u64)
         .read_to_end(&mut start)
         .map_err(failed)?;
     Ok(start)
 }
 
 fn read_bounded(path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
+    let file =
+        std::fs::File::open(path).map_err(|error| Unchecked::File(path.to_owned(), error.to_string()))?;
+    read_all(file, path, bound)
+}
+
+fn read_all(from: impl std::io::Read, path: &Path, bound: usize) -> Result<Vec<u8>, Unchecked> {
     let failed = |why: String| Unchecked::File(path.to_owned(), why);
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = vec![];
-    file.take(bound as u64 + 1)
+    from.take(bound as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| failed(error.to_string()))?;
     if bytes.len() > bound {

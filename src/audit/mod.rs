@@ -29,6 +29,7 @@ mod record;
 mod redact;
 mod scrub;
 pub mod split;
+mod told;
 mod trace;
 mod words;
 
@@ -50,6 +51,7 @@ pub use record::{
 pub use redact::{MARK, Redacted};
 pub use scrub::scrub;
 pub use split::{Split, split};
+pub use told::{KEPT, Told, told};
 pub use trace::{Trace, place};
 pub use words::{Words, is_hidden, visible};
 

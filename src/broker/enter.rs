@@ -46,7 +46,7 @@ pub(super) fn records(cluster: &str, digest: &str, intake: &Intake, known: &Know
         let mut sentence = format!("{total} events of others were looked at and counted");
         let mut facts = json!({"total": total, "by_class": intake.counted_others.by_class});
         if kept > 0 {
-            sentence = format!("{kept} events of others were kept; {total} were looked at and counted");
+            sentence = format!("{kept} {}; {total} were looked at and counted", audit::KEPT);
             facts["kept"] = json!(kept);
         }
         let mut entry = record(

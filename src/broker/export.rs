@@ -1,6 +1,11 @@
 //! The export of one grant: everything the ledger holds about it, with proofs up to the newest signed
-//! checkpoint, in one file that can be checked without this service.
+//! checkpoint, in one file that can be checked without this service. So can that of one entry, and of the whole log.
 
+mod around;
+mod entry;
+mod log;
+
+use self::around::around;
 use super::log::Tiles;
 use super::{Broker, BrokerError, Result};
 use crate::domain::entry_kind::EntryKind;
@@ -26,6 +31,8 @@ pub struct Proved {
     pub leaf: ledger::Hash,
     /// The head they lead to.
     pub head: Checkpoint,
+    /// It, as it was signed.
+    pub checkpoint: String,
 }
 
 /// Exports what the ledger holds about `grant`.
@@ -36,7 +43,6 @@ pub async fn export(store: &dyn Store, keys: &[VerifierKey], grant: GrantId) -> 
     let Some(stored) = store.grant(grant).await? else {
         return Err(BrokerError::NotFound("grant"));
     };
-    let head = store.head().await?;
     let mut indices = BTreeSet::new();
     let mut left_the_house = BTreeSet::new();
     let mut requests = BTreeSet::from([stored.request]);
@@ -64,24 +70,39 @@ pub async fn export(store: &dyn Store, keys: &[VerifierKey], grant: GrantId) -> 
         indices.extend(lines(store, filter).await?.iter().map(|line| line.index));
     }
     indices.extend(around(store, &stored, &indices).await?);
-    indices.retain(|index| *index < head.size);
-    let mut reader = Reader::new(store);
-    let mut entries = Vec::with_capacity(indices.len());
-    let mut published = BTreeSet::new();
-    for index in &indices {
-        let entry = reader.entry(*index).await?;
-        if left_the_house.contains(index) {
-            published.extend(published_size(&entry).filter(|size| (1..head.size).contains(size)));
-        }
-        entries.push(entry);
-    }
-    let mut proofs = prove(store, head.size, &indices, &published).await?;
-    for entry in &mut entries {
-        entry.proof = proofs.inclusion.remove(&entry.index).unwrap_or_default();
-    }
     Ok(Bundle {
         request: Some(stored.request),
         grant: Some(grant),
+        ..bundle(store, keys, indices, &left_the_house).await?
+    })
+}
+
+/// The entries of `indices` with their proofs up to the newest checkpoint, which is proved to extend those that the
+/// entries of `left_the_house` say were published.
+async fn bundle(
+    store: &dyn Store,
+    keys: &[VerifierKey],
+    mut indices: BTreeSet<u64>,
+    left_the_house: &BTreeSet<u64>,
+) -> Result<Bundle> {
+    let head = store.head().await?;
+    indices.retain(|index| *index < head.size);
+    let mut reader = Reader::new(store);
+    let mut published = BTreeSet::new();
+    for index in left_the_house.range(..head.size) {
+        let entry = reader.entry(*index).await?;
+        published.extend(published_size(&entry).filter(|size| (1..head.size).contains(size)));
+    }
+    let mut proofs = prove(store, head.size, &indices, &published).await?;
+    let mut entries = Vec::with_capacity(indices.len());
+    for index in &indices {
+        let mut entry = reader.entry(*index).await?;
+        entry.proof = proofs.inclusion.remove(index).unwrap_or_default();
+        entries.push(entry);
+    }
+    Ok(Bundle {
+        request: None,
+        grant: None,
         keys: keys.iter().map(ToString::to_string).collect(),
         checkpoint: head.checkpoint,
         consistency: proofs
@@ -91,44 +112,6 @@ pub async fn export(store: &dyn Store, keys: &[VerifierKey], grant: GrantId) -> 
             .collect(),
         entries,
     })
-}
-
-/// What the record of the grant's time rests on: the policy in force when it was asked for, and the
-/// holes in the audit of its cluster while it lived.
-async fn around(
-    store: &dyn Store,
-    grant: &crate::domain::grant::Grant,
-    own: &BTreeSet<u64>,
-) -> Result<Vec<u64>> {
-    let policy = EntryFilter {
-        kinds: vec![EntryKind::PolicyLoaded],
-        before: own.first().copied(),
-        limit: 1,
-        ..EntryFilter::default()
-    };
-    let mut found: Vec<u64> = store
-        .entries(policy)
-        .await?
-        .iter()
-        .map(|line| line.index)
-        .collect();
-    let holes = EntryFilter {
-        kinds: vec![
-            EntryKind::Gap,
-            EntryKind::Quarantined,
-            EntryKind::CanaryMissed,
-            EntryKind::CanaryResumed,
-        ],
-        cluster: Some(grant.cluster.clone()),
-        ..EntryFilter::default()
-    };
-    for line in lines(store, holes).await? {
-        let over = grant.ended_at.is_some_and(|ended| line.at > ended);
-        if line.at >= grant.approved_at && !over {
-            found.push(line.index);
-        }
-    }
-    Ok(found)
 }
 
 async fn lines(store: &dyn Store, filter: EntryFilter) -> Result<Vec<crate::store::EntryLine>> {
@@ -166,6 +149,7 @@ pub async fn proved(store: &dyn Store, index: u64) -> Result<Option<Proved>> {
         entry,
         leaf,
         head: note.checkpoint().clone(),
+        checkpoint: head.checkpoint,
     }))
 }
 

@@ -3,6 +3,7 @@
 
 use super::entry::Entry;
 use super::report::{MAX_LISTED, Plain};
+use super::stretch::{held, sentence, span, time};
 use crate::domain::entry_kind::EntryKind;
 use serde::Deserialize;
 use std::fmt;
@@ -37,10 +38,24 @@ pub struct Gap {
     pub from: String,
     /// Until when.
     pub to: String,
+    /// From when on, where it was not over when it was entered.
+    pub since: String,
     /// How many events are missing, where that is known.
     pub events: Option<u64>,
-    /// Who held an access meanwhile.
-    pub grants: Vec<serde_json::Value>,
+    /// Who held a grant meanwhile.
+    pub grants: Vec<Holder>,
+}
+
+/// Who held a grant while something may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Holder {
+    /// The grant.
+    pub id: String,
+    /// Its profile.
+    pub profile: String,
+    /// The person.
+    pub requester: String,
 }
 
 /// What fills a gap, or some of it.
@@ -66,6 +81,8 @@ pub struct Completeness {
     pub missing: Vec<String>,
     /// How many of them there are.
     pub missing_total: u64,
+    /// Not all of the log was looked at, so that another of its entries may tell of a hole.
+    pub is_part: bool,
 }
 
 impl Completeness {
@@ -164,17 +181,16 @@ fn whose(cluster: &str, gap: Option<&Gap>) -> String {
 impl fmt::Display for Hole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cluster = self.cluster.as_deref().unwrap_or("no cluster");
-        let Some(gap) = self.gap.as_ref().filter(|gap| !gap.to.is_empty()) else {
+        let told = self
+            .gap
+            .as_ref()
+            .and_then(|gap| Some((gap, time(&gap.from)?, time(&gap.to)?)));
+        let Some((gap, from, to)) = told else {
             let at = chrono::DateTime::from_timestamp_millis(self.at)
                 .map(|at| at.to_rfc3339())
                 .unwrap_or_default();
             return write!(f, "entry {}: {}, {}, {at}", self.index, self.kind, Plain(cluster));
         };
-        let [from, to] = [&gap.from, &gap.to].map(|at| {
-            chrono::DateTime::parse_from_rfc3339(at)
-                .map(|at| at.naive_utc().format("%Y-%m-%d %H:%M:%S").to_string())
-        });
-        let [from, to] = [from.unwrap_or_default(), to.unwrap_or_default()];
         let why = match (gap.why.as_str(), gap.events) {
             ("lost", Some(1)) => "1 event lost".to_owned(),
             ("lost", Some(events)) => format!("{events} events lost"),
@@ -183,17 +199,14 @@ impl fmt::Display for Hole {
             ("restarted", _) => "the API server began anew".to_owned(),
             (other, _) => other.to_owned(),
         };
-        let held = match gap.grants.len() {
-            0 => "nobody held a grant".to_owned(),
-            1 => "1 grant was held".to_owned(),
-            more => format!("{more} grants were held"),
-        };
-        let whose = whose(cluster, Some(gap));
+        let holders: Vec<&Holder> = gap.grants.iter().collect();
         write!(
             f,
-            "{from}–{to} UTC, {}: {}, {held} (entry {})",
-            Plain(&whose),
+            "{} UTC, {}: {}, {} (entry {})",
+            span(from, to, "%H:%M:%S"),
+            Plain(&whose(cluster, Some(gap))),
             Plain(&why),
+            Plain(&held(&holders, false)),
             self.index
         )
     }
@@ -207,6 +220,7 @@ impl fmt::Display for Completeness {
             silent,
             missing,
             missing_total,
+            is_part,
         } = self;
         if *missing_total > 0 {
             writeln!(
@@ -217,17 +231,18 @@ impl fmt::Display for Completeness {
                 writeln!(f, "  missing: {}", Plain(line))?;
             }
         }
-        let (named, possible) = match (*missing_total, holes.len() as u64 + holes_left_off) {
-            (0, 0) => return writeln!(f, "completeness: the log knows of no hole"),
-            (_, 0) => return writeln!(f, "  the log itself knows of no hole"),
-            (0, possible) => ("completeness: whole except for", possible),
-            (_, possible) => ("  the log itself names", possible),
+        let known = if *is_part {
+            "what is here tells"
+        } else {
+            "the log knows"
         };
-        writeln!(
-            f,
-            "{named} {possible} possible {}",
-            if possible == 1 { "hole" } else { "holes" }
-        )?;
+        let said = match (*missing_total, holes.len() as u64 + holes_left_off) {
+            (0, 0) => return writeln!(f, "completeness: whole; {known} of no hole"),
+            (_, 0) => return writeln!(f, "  {known} of no hole"),
+            (0, _) => "completeness: whole except",
+            (_, _) => "  the log itself names",
+        };
+        writeln!(f, "{said} {}", Plain(&sentence(holes, *holes_left_off)))?;
         for hole in holes {
             writeln!(f, "  {hole}")?;
         }
@@ -268,8 +283,35 @@ mod tests {
         let found = told(&[(EntryKind::Gap, gap("one", "lost", Some(12)))]);
         assert_eq!(
             found.to_string(),
-            "completeness: whole except for 1 possible hole\n  2026-03-01 02:14:03–2026-03-01 02:16:10 UTC, API server a of \
-             production: 12 events lost, nobody held a grant (entry 0)\n"
+            "completeness: whole except 2026-03-01 02:14–02:17 UTC, nobody held a grant\n  2026-03-01 02:14:03–02:16:10 UTC, API \
+             server a of production: 12 events lost, nobody held a grant (entry 0)\n"
+        );
+    }
+
+    #[test]
+    fn a_silence_that_is_not_over_goes_on_and_a_pruned_gap_tells_nothing() {
+        let since = json!({"server": "a", "since": "2026-03-01T02:14:03Z"});
+        let found = told(&[(EntryKind::CanaryMissed, since)]);
+        assert!(
+            found.to_string().starts_with(
+                "completeness: whole except from 2026-03-01 02:14 UTC on, who held a grant it does not tell\n"
+            ),
+            "{found}"
+        );
+        let mut pruned = Completeness::default();
+        let entry = Entry {
+            kind: EntryKind::Gap.name(),
+            cluster: Some("production"),
+            happened_at: 1_000,
+            entered_at: 1_000,
+            digest: [0; 32],
+        };
+        pruned.look(7, &entry, None);
+        assert!(
+            pruned
+                .to_string()
+                .contains("1970-01-01 00:00–00:01 UTC, who held a grant it does not tell"),
+            "{pruned}"
         );
     }
 

@@ -4,11 +4,12 @@
 //! SHA-256(salt ‖ payload), so that a payload can be erased while every proof stays valid. Entries
 //! are stored in [`Segment`]s, their leaf hashes make the tree of RFC 9162 (`tree`, `proof`), and
 //! each commit signs the tree's head as a C2SP tlog-checkpoint (`checkpoint`). A [`Bundle`] carries
-//! some entries with their proofs; `verify` checks a whole log, `verify_bundle` a bundle, and both
+//! some entries with their proofs, an [`Archive`] all of them; `verify` checks a whole log, `verify_bundle` a bundle, and both
 //! name what is wrong and where.
 //!
 //! Pure: bytes in, bytes out. No clock, no database, no network.
 
+pub mod archive;
 pub mod bundle;
 pub mod checkpoint;
 pub mod checks;
@@ -22,6 +23,7 @@ pub mod report;
 pub mod seal;
 pub mod seed;
 pub mod segment;
+mod stretch;
 pub mod tile;
 pub mod tile_proof;
 pub mod tree;
@@ -30,6 +32,7 @@ pub mod verify_bundle;
 pub mod verify_log;
 pub mod verify_tiles;
 
+pub use archive::{Archive, ArchiveError};
 pub use bundle::{Bundle, BundleEntry, BundleError, Consistency};
 pub use checkpoint::{Checkpoint, KeyError, NoteError, SignedCheckpoint, Signer, VerifierKey};
 pub use checks::{Approval, ApprovalCheck, Checks};

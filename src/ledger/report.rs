@@ -1,7 +1,7 @@
 //! What a verification found: two verdicts that are never mixed, integrity (nothing altered) and
 //! completeness (nothing known to be missing).
 
-pub use super::completeness::{Completeness, Gap, Hole};
+pub use super::completeness::{Completeness, Gap, Holder, Hole};
 use super::problem::Problem;
 use super::tree::Hash;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -115,7 +115,7 @@ impl fmt::Display for Report {
         if self.pruned > 0 {
             writeln!(
                 f,
-                "{} payloads were pruned; their entries and proofs stand",
+                "{} payloads were pruned or left out; their entries and proofs stand",
                 self.pruned
             )?;
         }

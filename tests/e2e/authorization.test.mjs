@@ -191,6 +191,9 @@ const makers = {
   },
   'of-the-grant': async () => ({ ...await thing('active'), ...await entry(`grant=${(await thing('active')).grant}`) }),
   'of-a-sign-in': () => entry('kind=signed-in'),
+  'of-its-entry': async () => ({ file: `entry-${(await thing('of-the-grant')).index}.bgx` }),
+  'of-another-entry': async () => ({ file: `entry-${(await thing('of-a-sign-in')).index}.bgx` }),
+  'of-everything': async () => ({ file: 'ledger.bgl' }),
   'longer-active': () => thing('active'),
 };
 
@@ -225,7 +228,7 @@ async function address({ path, situation }, made) {
   const id = path.startsWith('/requests') ? made.request : path.startsWith('/grants') ? made.grant : made.followUp;
   const values = {
     id, item: made.item, follow_up: situation === 'no-such' ? '0199a3f0-7c3b-7d52-8a51-2f6ad1b0c9e4' : made.followUp, finding: made.finding, notice: '0199a3f0-7c3b-7d52-8a51-2f6ad1b0c9e4',
-    index: made.index, file: `${made.grant}.bgx`, name: 'breakglass.css', cluster: 'demo', server: 'one', path: '0/000.p/1',
+    index: made.index, file: made.file ?? `${made.grant}.bgx`, name: 'breakglass.css', cluster: 'demo', server: 'one', path: '0/000.p/1',
   };
   const query = { '/log/proof/inclusion': '?entry=0', '/log/proof/consistency': '?from=1' }[path] ?? '';
   return world.url + path.replace(/\{\*?(\w+)\}/g, (_, name) => {

@@ -80,11 +80,13 @@ export class Browser {
         response.on('error', reject);
         response.on('end', () => {
           this.#keep(url, response.headers['set-cookie'] ?? []);
-          const text = Buffer.concat(chunks).toString('utf8');
+          const bytes = Buffer.concat(chunks);
+          const text = bytes.toString('utf8');
           resolve({
             url: url.href,
             status: response.statusCode,
             headers: response.headers,
+            bytes,
             text,
             json: () => JSON.parse(text),
             location: response.headers.location && new URL(response.headers.location, url).href,

@@ -1,6 +1,9 @@
-//! One entry of the ledger with its proof, and the export of everything about one grant.
+//! One entry of the ledger with its proof, and the exports that are checked without this service: of an entry, of a
+//! grant, of the whole log.
 
+use super::kept;
 use crate::broker::export::{for_eyes, proved};
+use crate::domain::entry_kind::EntryKind;
 use crate::domain::grant::Grant;
 use crate::domain::transition::About;
 use crate::ids::GrantId;
@@ -8,6 +11,7 @@ use crate::store::EntryLine;
 use crate::web::pages::ledger::LedgerEntryPage;
 use crate::web::pages::{Facts, Href, Place, Text, Words};
 use crate::web::{App, Error, Result, Signed, page as answer, shell};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -42,7 +46,13 @@ pub async fn page(State(app): State<App>, signed: Signed, Path(index): Path<Stri
         .as_ref()
         .and_then(|payload| serde_json::from_value(payload["about"].clone()).ok());
     let about: About = about.unwrap_or_default();
-    let says = payload.as_ref().and_then(|payload| payload["says"].as_str());
+    let is_event = line.kind == EntryKind::AuditEvent;
+    let bytes = proved.entry.payload.as_ref().filter(|_| is_event);
+    let kept = bytes.and_then(|(_, bytes)| kept::told(bytes));
+    let of_others = kept.map(|(told, _)| format!("{} {}", told.user, told.words.text));
+    let says = of_others
+        .as_deref()
+        .or_else(|| payload.as_ref()?["says"].as_str());
     let pretty = payload
         .clone()
         .map(for_eyes)
@@ -85,7 +95,14 @@ pub async fn page(State(app): State<App>, signed: Signed, Path(index): Path<Stri
             BASE64.encode(proved.head.root)
         )
         .into(),
-        verify: Text::prose(command(&app, about.grant)?),
+        checkpoint: Text::prose(&proved.checkpoint),
+        download: Words::say("Download ")
+            .link(
+                Href::path(format!("/ledger/export/{}", file_of(index))),
+                file_of(index),
+            )
+            .and(": this entry, its proof and the checkpoint. Then, with the public key had from elsewhere:"),
+        verify: Text::prose(command(&app, index)?),
         neighbours: (
             (index > 0).then(|| entry_path(index - 1)),
             (index + 1 < proved.head.size).then(|| entry_path(index + 1)),
@@ -142,15 +159,19 @@ fn facts(line: &EntryLine, about: &About) -> Facts {
     facts.with("Kind", Words::default().code(line.kind.name()))
 }
 
-fn command(app: &App, grant: Option<GrantId>) -> Result<String> {
-    let key = app
+/// The name of an entry's export.
+fn file_of(index: u64) -> String {
+    format!("entry-{index}.bgx")
+}
+
+/// The line that checks the export as it was downloaded.
+fn command(app: &App, index: u64) -> Result<String> {
+    let keys = app
         .broker
-        .verifier_key()
+        .verifier_keys()
         .map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(match grant {
-        Some(grant) => format!("breakglass verify --key '{key}' {grant}.bgx"),
-        None => format!("breakglass verify --key '{key}' breakglass.db"),
-    })
+    let keys: Vec<_> = keys.iter().map(|key| format!("--key '{key}'")).collect();
+    Ok(format!("breakglass verify {} {}", keys.join(" "), file_of(index)))
 }
 
 async fn is_concerned(app: &App, signed: &Signed, line: &EntryLine) -> Result<bool> {
@@ -161,23 +182,49 @@ async fn is_concerned(app: &App, signed: &Signed, line: &EntryLine) -> Result<bo
     Ok(grant.is_some_and(|grant| shell::may_see_grant(app.config(), &signed.person, &grant)))
 }
 
-/// `GET /ledger/export/{grant}.bgx`.
+/// `GET /ledger/export/{file}`: `ledger.bgl`, `GRANT.bgx` or `entry-INDEX.bgx`; the last also for whoever may open the
+/// entry's page.
 ///
 /// # Errors
-/// There is no such grant, or the reader does not read the ledger.
+/// There is no such grant or entry, or the reader may not read it.
 pub async fn export(State(app): State<App>, signed: Signed, Path(file): Path<String>) -> Result<Response> {
+    if let Some(index) = entry_in(&file) {
+        let line = app.broker.store.entry(index).await?.ok_or(Error::NotFound)?;
+        let is_reader = shell::may_open(app.config(), &signed.person, Place::Ledger);
+        if !is_reader && !is_concerned(&app, &signed, &line).await? {
+            return Err(Error::NotFound);
+        }
+        let exported = app.broker.export_entry(index, &signed.person, is_reader).await?;
+        return Ok(download(&file, JSON, exported.to_json().into()));
+    }
     super::must_open(&app, &signed, Place::Ledger)?;
+    if file == LOG {
+        let log = app.broker.export_log(&signed.person).await?;
+        return Ok(download(LOG, "application/octet-stream", Body::from_stream(log)));
+    }
     let grant: GrantId = file
         .strip_suffix(".bgx")
         .and_then(|id| id.parse().ok())
         .ok_or(Error::NotFound)?;
-    let bundle = app.broker.export(grant, &signed.person).await?;
+    let exported = app.broker.export(grant, &signed.person).await?;
+    Ok(download(&format!("{grant}.bgx"), JSON, exported.to_json().into()))
+}
+
+/// The whole log's name.
+pub(super) const LOG: &str = "ledger.bgl";
+const JSON: &str = "application/json; charset=utf-8";
+
+fn entry_in(file: &str) -> Option<u64> {
+    file.strip_prefix("entry-")?.strip_suffix(".bgx")?.parse().ok()
+}
+
+fn download(name: &str, kind: &'static str, body: Body) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "application/json; charset=utf-8".to_owned()),
+        (header::CONTENT_TYPE, kind.to_owned()),
         (
             header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{grant}.bgx\""),
+            format!("attachment; filename=\"{name}\""),
         ),
     ];
-    Ok((headers, bundle.to_json()).into_response())
+    (headers, body).into_response()
 }

@@ -1,6 +1,8 @@
 //! Ledger: is the record whole? What the broker itself found, and how to find out without it.
 
 use super::chooser::{self, filter, names, query};
+use super::entry::LOG;
+use super::kept::{Kept, kept};
 use super::ledger_query::Asked;
 use super::{must_open, timeline};
 use crate::broker::verify::Checked;
@@ -46,6 +48,11 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         .first()
         .zip(found.lines.last())
         .map(|(first, last)| (first.index, last.index));
+    // Beside the first page of lines: others' events have no place in the list to go on from.
+    let others = match asked.before {
+        None => kept(&asked, broker, PAGE as usize * 4).await?,
+        Some(_) => Kept::default(),
+    };
     let keys = broker
         .verifier_keys()
         .map_err(|error| Error::Internal(error.to_string()))?;
@@ -82,6 +89,7 @@ pub async fn page(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuer
         notes: timeline::notes(&asked),
         exports: timeline::exports(&asked),
         entries: timeline::table(broker, &shell, &found.lines, asked.object.is_some()).await?,
+        others: timeline::others(broker, &shell, &others).await?,
         pager: chooser::pager("/ledger", &asked.pairs(), shown, found.next),
         shell,
     };
@@ -128,9 +136,16 @@ fn verdicts(shell: &Shell, checked: Option<&Checked>) -> ((Badge, Words), (Badge
         (Badge::new(Look::Late, "altered"), words)
     };
     let completeness = if checked.holes_total == 0 && checked.silent.is_empty() {
-        let words = "No lost batch, no unreadable payload and no silent audit was noticed. That does not prove that every \
-                     event arrived: only the API servers' own counters and logs can.";
-        (Badge::new(Look::Done, "no hole known"), Words::say(words))
+        let words = Words::say(
+            "No lost event, no unreadable payload and no silent audit is known: what each API server counts is held \
+             against what came. Where one cannot be counted, the ",
+        )
+        .link(Href::path("/clusters"), "clusters")
+        .and(
+            " say so. That nothing was left out of this log by whoever runs it, an API server's own audit log shows: \
+             breakglass verify --audit-log.",
+        );
+        (Badge::new(Look::Done, "no hole known"), words)
     } else {
         let silent = if checked.silent.is_empty() {
             String::new()
@@ -188,6 +203,12 @@ fn facts(shell: &Shell, head: &Head, keys: &[VerifierKey], checked: Option<&Chec
             },
         )
         .with(
+            "All of it",
+            Words::default()
+                .link(Href::path(format!("/ledger/export/{LOG}")), LOG)
+                .and(", with the newest checkpoint, to be checked offline"),
+        )
+        .with(
             "Copies of checkpoints",
             Words::say("in each pull request and notice, in the feed, and at ")
                 .link(Href::path("/log/checkpoint"), "/log/checkpoint"),
@@ -232,6 +253,7 @@ fn commands(keys: &[VerifierKey], base: &str) -> Vec<Text> {
         Text::prose(format!(
             "breakglass verify {key} --against checkpoint.txt {base}/log   # BREAKGLASS_LOG_TOKEN=..."
         )),
+        Text::prose(format!("breakglass verify {key} --against pull-request.md {LOG}")),
         Text::prose(format!("breakglass verify {key} breakglass.db")),
         Text::prose(format!(
             "breakglass verify {key} --against checkpoint.txt grant.bgx"

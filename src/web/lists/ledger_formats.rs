@@ -2,6 +2,7 @@
 
 use super::feed_formats::{COLUMNS, cells, table};
 use super::feed_query::{Told, tell};
+use super::kept::kept;
 use super::ledger_query::Asked;
 use super::must_open;
 use crate::domain::transition::About;
@@ -15,12 +16,16 @@ use serde_json::json;
 /// Lines of one answer; a header links to the next.
 const MOST: u32 = 10_000;
 
-async fn read(
-    app: &App,
-    signed: &Signed,
-    raw: Option<String>,
-    form: &str,
-) -> Result<(Vec<Told>, Option<HeaderValue>)> {
+/// A header that says that others did more in that time than is here.
+const MORE: &str = "x-breakglass-more";
+
+struct Read {
+    lines: Vec<Told>,
+    next: Option<HeaderValue>,
+    more: bool,
+}
+
+async fn read(app: &App, signed: &Signed, raw: Option<String>, form: &str) -> Result<Read> {
     must_open(app, signed, Place::Ledger)?;
     let asked = Asked::read(raw, signed.tz)?;
     app.broker
@@ -30,7 +35,14 @@ async fn read(
             About::default(),
         )
         .await?;
-    let found = asked.find(&app.broker, MOST).await?;
+    let mut found = asked.find(&app.broker, MOST).await?;
+    // The last answer ends with what others did in that time.
+    let mut more = false;
+    if found.next.is_none() {
+        let others = kept(&asked, &app.broker, MOST as usize).await?;
+        found.lines.extend(others.lines);
+        more = others.more;
+    }
     let next = found.next.map(|before| {
         let next = Asked {
             before: Some(before),
@@ -43,7 +55,8 @@ async fn read(
     let next = next
         .transpose()
         .map_err(|error| Error::Internal(error.to_string()))?;
-    Ok((tell(&app.broker, found.lines).await?, next))
+    let lines = tell(&app.broker, found.lines).await?;
+    Ok(Read { lines, next, more })
 }
 
 /// `GET /ledger.ndjson`: a JSON object a line.
@@ -51,9 +64,9 @@ async fn read(
 /// # Errors
 /// Not a reader of the ledger, or the store's.
 pub async fn ndjson(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery) -> Result<Response> {
-    let (told, next) = read(&app, &signed, raw, "ndjson").await?;
+    let mut read = read(&app, &signed, raw, "ndjson").await?;
     let mut text = String::new();
-    for Told { line, facts } in told {
+    for Told { line, facts } in std::mem::take(&mut read.lines) {
         let object = json!({
             "entry": line.index,
             "kind": line.kind.name(),
@@ -74,7 +87,7 @@ pub async fn ndjson(State(app): State<App>, signed: Signed, RawQuery(raw): RawQu
             "attachment; filename=\"ledger.ndjson\"",
         ),
     ];
-    Ok(linked((headers, text).into_response(), next))
+    Ok(linked((headers, text).into_response(), read))
 }
 
 /// `GET /ledger.csv`.
@@ -82,17 +95,21 @@ pub async fn ndjson(State(app): State<App>, signed: Signed, RawQuery(raw): RawQu
 /// # Errors
 /// Not a reader of the ledger, or the store's.
 pub async fn csv(State(app): State<App>, signed: Signed, RawQuery(raw): RawQuery) -> Result<Response> {
-    let (told, next) = read(&app, &signed, raw, "csv").await?;
+    let read = read(&app, &signed, raw, "csv").await?;
     Ok(linked(
-        table("ledger.csv", &COLUMNS, told.iter().map(cells))?,
-        next,
+        table("ledger.csv", &COLUMNS, read.lines.iter().map(cells))?,
+        read,
     ))
 }
 
 /// RFC 8288.
-fn linked(mut response: Response, next: Option<HeaderValue>) -> Response {
-    if let Some(next) = next {
+fn linked(mut response: Response, read: Read) -> Response {
+    if let Some(next) = read.next {
         response.headers_mut().insert(header::LINK, next);
+    }
+    if read.more {
+        let why = HeaderValue::from_static("others did more in this time than is here; narrow the question");
+        response.headers_mut().insert(MORE, why);
     }
     response
 }

@@ -10,6 +10,7 @@ mod feed_live;
 mod feed_query;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod kept;
 pub mod ledger;
 mod ledger_formats;
 mod ledger_query;

@@ -4,14 +4,15 @@ use super::fixture::Stage;
 use crate::broker::verify::judge_bundle;
 use crate::clock::Time;
 use crate::domain::entry_kind::EntryKind;
-use crate::domain::transition::About;
+use crate::domain::transition::{About, Transition, record};
 use crate::ids::GrantId;
 use crate::ledger::{Bundle, Integrity};
 use crate::store::EntryFilter;
 use crate::verify::tests::{fill, honest, now};
+use crate::verify::{How, Said, verify};
 use chrono::TimeDelta;
 use http::{StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn filled() -> (Stage, GrantId) {
     let stage = Stage::new().await;
@@ -435,4 +436,331 @@ async fn an_answer_of_the_ledger_is_the_same_for_machines_and_is_entered_as_read
         12
     );
     assert_eq!(reads(&stage).await, 2);
+}
+
+/// `bytes` under that name in a folder of its own, checked with the log's key as the page's line does.
+async fn checked(stage: &Stage, name: &str, bytes: &[u8]) -> Said {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let how = How {
+        keys: vec![stage.app.broker.verifier_key().unwrap().to_string()],
+        ..How::default()
+    };
+    verify(&path, &how).await
+}
+
+#[tokio::test]
+async fn the_whole_log_is_had_as_one_file_and_tells_of_its_holes_offline() {
+    let (stage, _) = filled().await;
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    let engineer = stage.signed_in("second", &["payments-engineers"]).await;
+    let path = "/ledger/export/ledger.bgl";
+    let refused = stage.get(path, Some(&engineer)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(stage.get("/ledger", Some(&auditor)).await.text.contains(path));
+    let log = stage.get(path, Some(&auditor)).await;
+    assert_eq!(log.status, StatusCode::OK, "{}", log.text);
+    assert_eq!(
+        log.headers[header::CONTENT_DISPOSITION],
+        "attachment; filename=\"ledger.bgl\""
+    );
+    let said = checked(&stage, "ledger.bgl", &log.bytes).await;
+    assert_eq!(said.code, 0, "{}", said.text);
+    for words in [
+        "the export of a log",
+        "integrity: whole\ncompleteness: whole; the log knows of no hole",
+        "approvals: 1 hold, 0 fail",
+    ] {
+        assert!(said.text.contains(words), "{words:?} is not in {}", said.text);
+    }
+    let facts = json!({"gap": "one", "why": "lost", "from": "2026-03-01T02:14:00Z", "to": "2026-03-01T02:16:00Z",
+        "events": 7, "grants": []});
+    let gap = record(
+        EntryKind::Gap,
+        now(),
+        About::cluster("production"),
+        "a gap",
+        facts,
+    );
+    stage.app.broker.store.commit(Transition::new(gap)).await.unwrap();
+    let log = stage.get(path, Some(&auditor)).await;
+    let said = checked(&stage, "ledger.bgl", &log.bytes).await;
+    let sentence =
+        "integrity: whole\ncompleteness: whole except 2026-03-01 02:14–02:16 UTC, nobody held a grant\n";
+    assert!(said.code == 0 && said.text.contains(sentence), "{}", said.text);
+    // A byte that was altered, an end that was cut, in the middle of a segment and after one.
+    let mut altered = log.bytes.clone();
+    let last = altered.len() - 10;
+    altered[last] ^= 1;
+    let store = &stage.app.broker.store;
+    let size = store.head().await.unwrap().size;
+    let last_segment = store.segment_of(size - 1).await.unwrap().unwrap();
+    let whole_segments = log.bytes.len() - last_segment.bytes.len() - 12;
+    for (bytes, words) in [
+        (altered.as_slice(), "segment-damaged: "),
+        (
+            &log.bytes[..last],
+            "it could not be read to its end: it was cut off after ",
+        ),
+        (&log.bytes[..whole_segments], "cut-tail: "),
+    ] {
+        let said = checked(&stage, "ledger.bgl", bytes).await;
+        assert!(
+            said.code == 1 && said.text.contains(words),
+            "{words:?}: {}",
+            said.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_entry_is_had_as_a_file_that_the_line_on_its_page_checks() {
+    let (stage, _) = filled().await;
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    for index in [0_u64, 1, 2, 4] {
+        let page = stage
+            .get(&format!("/ledger/entries/{index}"), Some(&auditor))
+            .await
+            .text;
+        let name = format!("entry-{index}.bgx");
+        let key = stage.app.broker.verifier_key().unwrap();
+        let line = format!("breakglass verify --key &#39;{key}&#39; {name}");
+        assert!(page.contains(&line), "{line} is not on {page}");
+        assert!(
+            page.contains("— breakglass.example.org/ledger "),
+            "the checkpoint: {page}"
+        );
+        let path = format!("/ledger/export/{name}");
+        assert!(page.contains(&path));
+        let file = stage.get(&path, Some(&auditor)).await;
+        let said = checked(&stage, &name, &file.bytes).await;
+        assert_eq!(said.code, 0, "{}", said.text);
+        assert!(said.text.contains("integrity: whole"), "{}", said.text);
+        if index == 1 {
+            assert!(said.text.contains("approvals: 1 hold, 0 fail"), "{}", said.text);
+        } else {
+            assert!(
+                said.text.contains(&format!("the export of entry {index}")),
+                "{}",
+                said.text
+            );
+        }
+    }
+    let file = stage.get("/ledger/export/entry-4.bgx", Some(&auditor)).await;
+    let altered = file.text.replacen("web-0-1", "web-0-2", 1);
+    let said = checked(&stage, "entry-4.bgx", altered.as_bytes()).await;
+    assert!(
+        said.code == 1 && said.text.contains("payload-altered") && said.text.contains("entry 4"),
+        "{}",
+        said.text
+    );
+    for none in ["entry-99999.bgx", "entry--1.bgx", "entry-4.bgl", "entry-4"] {
+        let answer = stage.get(&format!("/ledger/export/{none}"), Some(&auditor)).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{none}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_see_an_entry_may_have_it_and_no_signed_token_with_it() {
+    let (stage, _) = filled().await;
+    let engineer = stage.signed_in("second", &["payments-engineers"]).await;
+    let stranger = stage.signed_in("other", &["platform-engineers-2"]).await;
+    for index in [1, 3] {
+        let path = format!("/ledger/export/entry-{index}.bgx");
+        let refused = stage.get(&path, Some(&stranger)).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let approval = stage.get("/ledger/export/entry-1.bgx", Some(&engineer)).await;
+    assert_eq!(approval.status, StatusCode::OK, "{}", approval.text);
+    assert!(!approval.text.contains("eyJ"), "the approver's signed token");
+    let said = checked(&stage, "entry-1.bgx", &approval.bytes).await;
+    assert!(
+        said.code == 0 && said.text.contains("1 payloads were pruned or left out"),
+        "{}",
+        said.text
+    );
+    let action = stage.get("/ledger/export/entry-3.bgx", Some(&engineer)).await;
+    assert!(action.text.contains("scaled payments/web-0-0"), "{}", action.text);
+    let filed = stage.get("/ledger/export/entry-0.bgx", Some(&engineer)).await;
+    assert_eq!(filed.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_export_of_a_grant_holds_the_holes_of_its_time_whenever_they_were_found() {
+    let (stage, id) = filled().await;
+    let store = &stage.app.broker.store;
+    let enter = async |kind, facts: Value| {
+        let later = now() + TimeDelta::hours(9);
+        let entry = record(kind, later, About::cluster("demo"), "audit", facts);
+        store.commit(Transition::new(entry)).await.unwrap();
+    };
+    let gap = |id: &str, from: i64, to: i64| {
+        let at = |minutes| now() + TimeDelta::minutes(minutes);
+        json!({"gap": id, "why": "lost", "from": at(from), "to": at(to), "events": 1,
+            "grants": [{"id": "1", "profile": "workloads", "requester": "Olga Oncall"}]})
+    };
+    enter(EntryKind::Gap, gap("before", -20, -10)).await;
+    enter(EntryKind::Gap, gap("within", 5, 6)).await;
+    enter(EntryKind::Gap, gap("filled", 7, 8)).await;
+    enter(
+        EntryKind::GapFilled,
+        json!({"gap": "filled", "came": 1, "left": 0}),
+    )
+    .await;
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    let export = stage
+        .get(&format!("/ledger/export/{id}.bgx"), Some(&auditor))
+        .await;
+    let said = checked(&stage, "grant.bgx", &export.bytes).await;
+    let sentence = "completeness: whole except 2026-03-01 10:05–10:06 UTC, held by Olga Oncall (workloads)\n";
+    assert!(said.text.contains(sentence), "{}", said.text);
+}
+
+#[tokio::test]
+async fn a_question_by_time_is_answered_with_what_others_did_where_that_is_kept() {
+    let stage = Stage::with(|config| {
+        config.clusters.get_mut("production").unwrap().audit.keep = crate::config::Keep::Everything;
+    })
+    .await;
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    let at = |minute: i64| now() + TimeDelta::minutes(minute);
+    let event = |n: i64, user: &str, minute: i64| {
+        json!({"level": "Request", "auditID": format!("{n}"), "stage": "ResponseComplete", "verb": "patch",
+            "requestURI": "/apis/apps/v1/namespaces/shop/deployments/web", "user": {"username": user},
+            "objectRef": {"resource": "deployments", "apiGroup": "apps", "apiVersion": "v1", "namespace": "shop",
+                "name": format!("web-{n}")},
+            "requestObject": {"spec": {"replicas": n}}, "responseStatus": {"code": 200},
+            "requestReceivedTimestamp": at(minute), "stageTimestamp": at(minute)})
+    };
+    let send = async |items: &[Value]| {
+        let list =
+            json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": items});
+        let broker = &stage.app.broker;
+        broker
+            .record_batch("production", "", list.to_string())
+            .await
+            .unwrap();
+    };
+    let (robot, other) = (
+        "system:serviceaccount:kube-system:robot",
+        "system:serviceaccount:kube-system:other",
+    );
+    send(&[event(1, robot, -3), event(2, other, -2)]).await;
+    send(&[event(3, robot, -2), event(4, robot, 0)]).await;
+    let ask = async |query: &str| {
+        let answer = stage.get(&format!("/ledger?{query}"), Some(&auditor)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text);
+        let others = answer
+            .text
+            .split("id=\"others\"")
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned();
+        let named: Vec<i64> = (1..=4)
+            .filter(|n| others.contains(&format!("shop/web-{n}")))
+            .collect();
+        (named, others)
+    };
+    let utc = |minute: i64| at(minute).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let minute = format!("from={}&to={}", utc(-2), utc(-1));
+    let (named, others) = ask(&minute).await;
+    assert_eq!(named, [2, 3], "{others}");
+    assert!(
+        others.contains("kube-system:robot") && !others.contains("There is more"),
+        "{others}"
+    );
+    // Narrowed as the lines are.
+    assert_eq!(
+        ask(&format!("{minute}&person={}", robot.replace(':', "%3A")))
+            .await
+            .0,
+        [3]
+    );
+    assert_eq!(
+        ask(&format!("{minute}&object=deployment+shop%2Fweb-2")).await.0,
+        [2]
+    );
+    let object = format!("{minute}&object=Deployment+shop%2Fweb-2");
+    assert_eq!(ask(&format!("{object}&field=spec.replicas")).await.0, [2]);
+    for none in [
+        format!("{object}&field=spec.template"),
+        format!("{minute}&kind=gap"),
+        format!("{minute}&team=payments"),
+        format!("{minute}&cluster=staging"),
+        "person=x".to_owned(),
+    ] {
+        assert!(ask(&none).await.0.is_empty(), "{none}");
+    }
+    assert_eq!(ask(&format!("from={}", utc(-60))).await.0, [1, 2, 3, 4]);
+    // The same for machines; and each is a page of its own, in words.
+    let lines = stage
+        .get(&format!("/ledger.ndjson?{minute}"), Some(&auditor))
+        .await
+        .text;
+    let kept: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["what"].as_str().unwrap().contains("shop/web-"))
+        .collect();
+    assert_eq!(kept.len(), 2, "{lines}");
+    assert_eq!(kept[0]["facts"]["event"]["requestObject"]["spec"]["replicas"], 3);
+    let page = stage
+        .get(&format!("/ledger/entries/{}", kept[0]["entry"]), Some(&auditor))
+        .await;
+    assert!(
+        page.text.contains("Deployment shop/web-3") && page.text.contains("kube-system:robot"),
+        "{}",
+        page.text
+    );
+}
+
+#[tokio::test]
+async fn a_question_that_is_too_wide_for_what_others_did_says_so() {
+    use super::kept::{BATCHES, kept};
+    use super::ledger_query::Asked;
+    use crate::domain::transition::Kept;
+    let stage = Stage::new().await;
+    let broker = &stage.app.broker;
+    for n in 0..=BATCHES {
+        let mut line = record(
+            EntryKind::BatchCount,
+            now(),
+            About::cluster("production"),
+            format!("1 {}", crate::audit::KEPT),
+            json!({}),
+        );
+        line.key = Some(format!("batch {n}"));
+        let event = json!({"level": "Metadata", "auditID": n.to_string(), "stage": "ResponseComplete", "verb": "get",
+            "requestURI": "/version", "user": {"username": "robot"},
+            "requestReceivedTimestamp": now(), "stageTimestamp": now()});
+        let mut transition = Transition::new(line);
+        transition.kept = vec![Kept {
+            batch: format!("batch {n}"),
+            cluster: "production".to_owned(),
+            events: vec![(now(), event.to_string().into_bytes().into())],
+        }];
+        broker.store.commit(transition).await.unwrap();
+    }
+    let asked = Asked {
+        from: Some(now()),
+        ..Asked::default()
+    };
+    let found = kept(&asked, broker, 10_000).await.unwrap();
+    assert_eq!((found.lines.len(), found.more), (BATCHES, true));
+    let few = kept(&asked, broker, 20).await.unwrap();
+    assert_eq!((few.lines.len(), few.more), (20, true));
+    let auditor = stage.signed_in("auditor", &["internal-audit"]).await;
+    let path = "/ledger?from=2026-03-01T10:00:00Z";
+    assert!(
+        stage
+            .get(path, Some(&auditor))
+            .await
+            .text
+            .contains("There is more than is looked through at once")
+    );
+    let machine = stage
+        .get("/ledger.ndjson?from=2026-03-01T10:00:00Z", Some(&auditor))
+        .await;
+    assert!(machine.headers.contains_key("x-breakglass-more"));
 }

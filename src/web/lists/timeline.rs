@@ -2,6 +2,7 @@
 
 use super::feed::{badge, target};
 use super::feed_query::follow_ups;
+use super::kept::Kept;
 use super::ledger_query::{Asked, shown};
 use crate::broker::Broker;
 use crate::domain::follow_up::FollowUp;
@@ -78,6 +79,30 @@ pub fn exports(asked: &Asked) -> Words {
         .and(" or ")
         .link(Href::path(format!("/ledger.csv{text}")), "CSV")
         .and(", with all facts.")
+}
+
+/// What others did in the time that is asked for: what to know of it, and the lines; nothing where none of it is kept.
+///
+/// # Errors
+/// The store's.
+pub async fn others(
+    broker: &Broker,
+    shell: &Shell,
+    kept: &Kept,
+) -> Result<Option<(Words, Table)>, StoreError> {
+    if kept.lines.is_empty() && !kept.more {
+        return Ok(None);
+    }
+    let mut words = Words::say(
+        "Events that are of no grant and are kept, newest first. Those that were imported are counted, not kept; one that \
+         came more than ten minutes late is not looked for here.",
+    );
+    if kept.more {
+        words = words.and(
+            " There is more than is looked through at once: narrow the time, the cluster or the person.",
+        );
+    }
+    Ok(Some((words, table(broker, shell, &kept.lines, false).await?)))
 }
 
 /// The lines; with why they were done and who reviewed it, where that is asked for.

@@ -35,6 +35,8 @@ pub struct LedgerPage {
     pub entries: Table,
     /// The way through the list.
     pub pager: Pager,
+    /// What others did in the time that is asked for, where that is kept: what to know of it, and the entries.
+    pub others: Option<(Words, Table)>,
 }
 
 /// A field of the list's question that is typed.
@@ -80,7 +82,11 @@ pub struct LedgerEntryPage {
     pub proof: Vec<Text>,
     /// The head they lead to, and its size.
     pub head: Text,
-    /// The command that checks it.
+    /// The signed checkpoint over that head.
+    pub checkpoint: Text,
+    /// Where it is to be had as a file.
+    pub download: Words,
+    /// The command that checks that file.
     pub verify: Text,
     /// The entries before and after.
     pub neighbours: (Option<Href>, Option<Href>),

@@ -4,7 +4,8 @@
 use breakglass::clock::Time;
 use breakglass::domain::entry_kind::EntryKind;
 use breakglass::ledger::{
-    Draft, Entry, Frontier, HEADER_LEN, OpenSegment, Seed, Segment, leaf_hash, open, prune, seal,
+    Archive, Draft, Entry, Frontier, HEADER_LEN, OpenSegment, Seed, Segment, archive, leaf_hash, open, prune,
+    seal,
 };
 
 /// Where the checksum stands (`ledger::segment`).
@@ -12,6 +13,7 @@ const CRC: std::ops::Range<usize> = 24..28;
 
 pub fn holds(data: &[u8]) {
     let _ = open(data);
+    archived(data);
     if data.len() > HEADER_LEN {
         let mut fitted = data.to_vec();
         fit(&mut fitted);
@@ -22,6 +24,32 @@ pub fn holds(data: &[u8]) {
     };
     body(*mode, rest);
     sealed(rest);
+}
+
+/// An export of a log that holds what came, and what came as an export: read to its end or refused.
+fn archived(data: &[u8]) {
+    let written = [
+        archive::begin("note"),
+        archive::before_segment(7, data),
+        data.to_vec(),
+    ]
+    .concat();
+    for bytes in [data, &written] {
+        let Ok(mut found) = Archive::open(bytes) else {
+            continue;
+        };
+        let mut total = 0;
+        while let Ok(Some((_, segment))) = found.segment() {
+            total += segment.len();
+        }
+        assert!(total <= bytes.len());
+    }
+    let mut found = Archive::open(written.as_slice()).expect("what was written can be read");
+    assert_eq!(
+        found.segment().expect("and its segment"),
+        Some((7, data.to_vec()))
+    );
+    assert_eq!(found.segment().expect("and its end"), None);
 }
 
 /// Gives bytes the checksum that fits: what somebody with write access would do.

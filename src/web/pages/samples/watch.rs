@@ -261,6 +261,7 @@ impl Sample {
             exports: self.say("The same as NDJSON or CSV."),
             entries,
             pager: self.pager(!gap),
+            others: gap.then(|| (self.say("Events that are of no grant and are kept, newest first."), Table::new("Entries", &["#Entry", "When", "Kind", "What"], "None."))),
         }
     }
 
@@ -278,7 +279,9 @@ impl Sample {
             leaf: self.t("9f2c71ab04d5e6f79f2c71ab04d5e6f79f2c71ab04d5e6f79f2c71ab04d5e6f7"),
             proof: vec![self.t("0a11c2d3"), self.t("77b0e4f5")],
             head: self.t("51d0a2c49be8137751d0a2c49be8137751d0a2c49be8137751d0a2c49be81377"),
-            verify: self.t("breakglass verify --key log.pub --entry 4812336 export.bgx"),
+            checkpoint: self.prose("breakglass.example.org/ledger\n4812512\nUdCixJvoE3dR0KLEm+gTd1HQosSb6BN3UdCixJvoE3c=\n\n— breakglass.example.org/ledger 5kq1tg==\n"),
+            download: self.say("Download entry-4812336.bgx: this entry, its proof and the checkpoint."),
+            verify: self.t("breakglass verify --key log.pub entry-4812336.bgx"),
             neighbours: (Some(Href::path("/ledger/entries/4812335")), (!erased).then(|| Href::path("/ledger/entries/4812337"))),
         }
     }
