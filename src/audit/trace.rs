@@ -74,7 +74,7 @@ mod tests {
             from_s: 100,
             to_s: 101,
         };
-        assert_eq!(traces("patch", "", 200, true), [trace.clone()]);
+        assert_eq!(traces("patch", "", 200, true), std::slice::from_ref(&trace));
         assert_eq!(
             traces("update", "scale", 200, true),
             [trace],

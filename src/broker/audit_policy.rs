@@ -162,14 +162,14 @@ impl Broker {
             let wrong = self
                 .probe_server((name, server), settings, &token, &probes)
                 .await?;
-            let probed = Probed {
+            let result = Probed {
                 at: self.now(),
                 tried: probes.len(),
                 wrong,
                 of: of.clone(),
                 started_ms,
             };
-            found.push((server, probed));
+            found.push((server, result));
         }
         self.stop_probing(name).await?;
         for (server, probed) in found {
@@ -255,13 +255,12 @@ impl Broker {
             .tries()
             .get(name)
             .and_then(|(_, uid)| uid.clone());
-        let uid = match met {
-            Some(uid) => uid,
-            None => {
-                let uid = cluster.uid().await?;
-                self.audit.probes.tries().entry(name.to_owned()).or_default().1 = Some(uid.clone());
-                uid
-            }
+        let uid = if let Some(uid) = met {
+            uid
+        } else {
+            let uid = cluster.uid().await?;
+            self.audit.probes.tries().entry(name.to_owned()).or_default().1 = Some(uid.clone());
+            uid
         };
         Ok(format!("{} {uid}", self.config.digest()))
     }

@@ -18,12 +18,14 @@ use tokio::time::{Instant, sleep};
 const LATE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 
+/// By cluster, when one last failed, and the identity it has.
+pub(super) type Tries = BTreeMap<String, (Option<Time>, Option<String>)>;
+
 /// Probes whose events are on their way.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     heard: Mutex<HashMap<String, Heard>>,
-    /// By cluster, when one last failed, and the identity it has.
-    tries: Mutex<BTreeMap<String, (Option<Time>, Option<String>)>>,
+    tries: Mutex<Tries>,
 }
 
 impl Probes {
@@ -45,7 +47,7 @@ impl Probes {
         self.heard().get(nonce).copied().unwrap_or_default()
     }
 
-    pub(super) fn tries(&self) -> MutexGuard<'_, BTreeMap<String, (Option<Time>, Option<String>)>> {
+    pub(super) fn tries(&self) -> MutexGuard<'_, Tries> {
         self.tries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

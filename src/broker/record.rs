@@ -141,7 +141,7 @@ impl Broker {
         if let Came::Now(server) = came {
             self.note_seen(cluster, server, &intake, now);
             self.audit.with(cluster, |seen| {
-                seen.traces.note(known.accounts.live, &intake.traces, now)
+                seen.traces.note(known.accounts.live, &intake.traces, now);
             });
         }
         self.compare_audit_ids(cluster, &mut intake);

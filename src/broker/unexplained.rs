@@ -137,12 +137,11 @@ impl Change {
             }
         }
         if self.how != How::Removed {
-            text = match self.managers.len() {
-                0 => format!("{text} by no field manager"),
-                _ => {
-                    let named: Vec<String> = self.managers.iter().take(NAMED).map(|one| shown(one)).collect();
-                    format!("{text} by field manager {}", named.join(", "))
-                }
+            let named: Vec<String> = self.managers.iter().take(NAMED).map(|one| shown(one)).collect();
+            text = if named.is_empty() {
+                format!("{text} by no field manager")
+            } else {
+                format!("{text} by field manager {}", named.join(", "))
             };
         }
         let at = Time::from_timestamp(self.at_s.unwrap_or(self.seen_s), 0).unwrap_or_default();
