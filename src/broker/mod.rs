@@ -30,6 +30,7 @@ mod holes;
 mod import;
 mod learn;
 pub mod log;
+pub mod losses;
 pub mod notices;
 pub mod observe;
 mod own_use;

@@ -3,6 +3,7 @@
 use super::error::{Result, sentence};
 use super::pages::{Look, Note, Shell, Text, Words};
 use super::{App, waits};
+use crate::broker::losses::Loss;
 use crate::domain::grant::{Grant, GrantState};
 use chrono::TimeDelta;
 
@@ -15,6 +16,7 @@ pub(super) async fn notes(app: &App, shell: &Shell, grant: &Grant) -> Result<Vec
     if let Some(job) = waits::failing(app, waits::job_of(grant)).await? {
         notes.push(waits::note(shell, &job));
     }
+    notes.extend(lost(shell, &app.broker.losses(grant).await?));
     if let Some(ending) = &grant.ending {
         if let Some(error) = ending
             .error
@@ -53,4 +55,28 @@ pub(super) async fn notes(app: &App, shell: &Shell, grant: &Grant) -> Result<Vec
         ));
     }
     Ok(notes)
+}
+
+/// How many events of the time in which it was held did not come, and that there may be some of its own among them.
+fn lost(shell: &Shell, losses: &[Loss]) -> Option<Note> {
+    let (first, last) = (losses.first()?, losses.iter().map(|loss| loss.to).max()?);
+    let events = losses.iter().map(|loss| loss.events).sum::<u64>();
+    let (noun, verb) = if events == 1 {
+        ("event", "is")
+    } else {
+        ("events", "are")
+    };
+    let words = Words::say(format!("{events} {noun} that its API server counted between "))
+        .at(shell.when(first.from))
+        .and(" and ")
+        .at(shell.when(last))
+        .and(format!(
+            " {verb} lost to this record, and may be of this access. Which, only the API server's own log tells: hold \
+             it against the ledger with breakglass verify --audit-log."
+        ));
+    Some(Note::new(
+        Look::Late,
+        "Some of what was done may be missing.",
+        words,
+    ))
 }

@@ -208,7 +208,7 @@ fn coverage(app: &App, shell: &Shell, grant: &Grant, rows: usize) -> (Badge, Wor
                 grant.cluster
             ))
             .at(shell.when(at))
-            .and(". Losses on the API server's side are not counted here.");
+            .and(".");
             (Badge::new(Look::Done, "alive"), words)
         }
         Some(at) => {

@@ -12,7 +12,7 @@ const [reports, lane, lanes, ...files] = process.argv.slice(2);
 /** Seconds that a file takes, about; what is not named takes half a minute. */
 const weights = {
   crash: 560, overlap: 280, pages: 230, after: 175, faults: 150, attacks: 130, authorization: 120, hostile: 120, emergency: 120, counters: 200, log: 90, restart: 60, manifests: 60, whole: 55,
-  record_killed: 120, record_doctored: 60,
+  record_flood: 170, record_killed: 120, record_doctored: 60,
 };
 const name = (file) => basename(file, '.test.mjs');
 const weight = (file) => weights[name(file)] ?? 30;
