@@ -109,3 +109,61 @@ impl Broker {
         Ok(facts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::transition::{About, Transition, record};
+    use crate::verify::tests::{fill, honest, now};
+    use crate::web::lists::fixture::Stage;
+    use serde_json::{Value, json};
+
+    #[tokio::test]
+    async fn a_loss_marks_whoever_held_an_access_meanwhile_until_it_came_after_all() {
+        let stage = Stage::new().await;
+        let broker = &stage.app.broker;
+        let (id, _) = fill(broker.store.as_ref(), honest).await;
+        let stored = broker.store.grant(id).await.unwrap().unwrap();
+        let held = Grant {
+            ready_at: Some(now()),
+            ..stored.clone()
+        };
+        let enter = async |kind, cluster: &str, facts: Value| {
+            let entry = record(kind, now(), About::cluster(cluster), "a gap", facts);
+            broker.store.commit(Transition::new(entry)).await.unwrap();
+        };
+        let gap = |name: &str, events: Option<u64>, grants: Value| json!({"gap": name, "why": "lost", "from": now(), "to": now(), "events": events, "grants": grants});
+        let ours = json!([{"id": id, "profile": "workloads", "requester": "oncall"}]);
+        enter(EntryKind::Gap, "demo", gap("one", Some(12), ours.clone())).await;
+        enter(EntryKind::Gap, "demo", gap("two", Some(3), ours.clone())).await;
+        enter(EntryKind::Gap, "demo", gap("silence", None, ours.clone())).await;
+        enter(EntryKind::Gap, "demo", gap("nobody's", Some(7), json!([]))).await;
+        enter(EntryKind::Gap, "other", gap("elsewhere", Some(7), ours)).await;
+        let lost = async |grant: &Grant| {
+            let losses = broker.losses(grant).await.unwrap();
+            losses.iter().map(|loss| loss.events).sum::<u64>()
+        };
+        assert_eq!(lost(&held).await, 15);
+        assert_eq!(lost(&stored).await, 0, "it was never to be had");
+        enter(
+            EntryKind::GapFilled,
+            "demo",
+            json!({"gap": "one", "came": 10, "left": 2}),
+        )
+        .await;
+        assert_eq!(lost(&held).await, 5);
+        enter(
+            EntryKind::GapFilled,
+            "demo",
+            json!({"gap": "one", "came": 2, "left": 0}),
+        )
+        .await;
+        enter(
+            EntryKind::GapFilled,
+            "demo",
+            json!({"gap": "two", "came": 3, "left": 0}),
+        )
+        .await;
+        assert_eq!(broker.losses(&held).await.unwrap(), []);
+    }
+}
