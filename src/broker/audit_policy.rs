@@ -68,6 +68,13 @@ impl Probed {
         // A time that is still to come says nothing: the clock was set back since.
         ago >= every || ago < TimeDelta::zero() || self.of != of || started_ms.is_some_and(is_another)
     }
+
+    /// Takes when the API server was started, where that was not known. Says whether it was not.
+    fn learn_start(&mut self, started_ms: Option<i64>) -> bool {
+        let is_new = self.started_ms.is_none() && started_ms.is_some();
+        self.started_ms = self.started_ms.or(started_ms);
+        is_new
+    }
 }
 
 fn setting(cluster: &str) -> String {
@@ -130,10 +137,7 @@ impl Broker {
             let now = self.now();
             match known.servers.get_mut(server) {
                 Some(probed) if !probed.is_due(&of, started_ms, now) => {
-                    if probed.started_ms.is_none() && started_ms.is_some() {
-                        probed.started_ms = started_ms;
-                        is_new = true;
-                    }
+                    is_new |= probed.learn_start(started_ms);
                 }
                 // While audit is silent nothing would come back, and that is told already.
                 _ if self.canaries(name, server).back_at.is_some()

@@ -29,7 +29,8 @@ pub struct Loss {
 /// The facts of a gap (`broker::gap`).
 #[derive(Deserialize)]
 struct Gap {
-    gap: String,
+    #[serde(rename = "gap")]
+    id: String,
     from: Time,
     to: Time,
     events: Option<u64>,
@@ -67,7 +68,7 @@ impl Broker {
         for gap in gaps.filter(|gap| gap.grants.iter().any(|held| held.id == grant.id)) {
             let Some(events) = gap.events else { continue };
             let (from, to) = (gap.from, gap.to);
-            lost.insert(gap.gap, Loss { from, to, events });
+            lost.insert(gap.id, Loss { from, to, events });
         }
         if lost.is_empty() {
             return Ok(vec![]);

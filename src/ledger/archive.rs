@@ -151,7 +151,9 @@ mod tests {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Result<(String, Vec<(u64, Vec<u8>)>), ArchiveError> {
+    type Found = (String, Vec<(u64, Vec<u8>)>);
+
+    fn read(bytes: &[u8]) -> Result<Found, ArchiveError> {
         let mut archive = Archive::open(bytes)?;
         let mut segments = vec![];
         while let Some(segment) = archive.segment()? {

@@ -11,6 +11,7 @@ pub(super) mod group;
 mod jobs;
 pub(super) mod ledger;
 mod narrowed;
+pub(super) mod pen;
 mod query;
 mod read;
 mod received;
