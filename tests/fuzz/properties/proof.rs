@@ -224,7 +224,8 @@ fn texts(text: &str) {
     }
     for note in notes_in(text) {
         // What people quote is found again.
-        let quoted: String = note.lines().map(|line| format!("> {line}\n")).collect();
+        let lines: Vec<_> = note.lines().map(|line| format!("> {line}")).collect();
+        let quoted = lines.join("\n") + "\n";
         assert_eq!(notes_in(&quoted), notes_in(&note), "{note}");
         let _ = SignedCheckpoint::parse(&note);
     }
