@@ -42,7 +42,10 @@ impl Server {
         )
     }
 
-    #[expect(clippy::zombie_processes, reason = "it ends when its input does, which this one holds")]
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it ends when its input does, which this one holds"
+    )]
     fn started(settings: &[&str], given: Option<(&str, &Path)>) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world/postgres.sh");
         let mut child = Command::new(script)

@@ -50,6 +50,7 @@ impl Pen for SqlitePen {
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
 
     async fn renew(&mut self, on: &mut SqliteConnection) -> Result<(), StoreError> {
+        self.holds()?;
         // The file is locked for as long as the old one has a transaction open. SQLite may have taken it back itself.
         let _ = on.say("ROLLBACK").await;
         super::writer::renew(&self.options, on)
