@@ -91,17 +91,14 @@ pub async fn send(State(app): State<App>, posted: Posted) -> Result {
 async fn prefilled(app: &App, signed: &Signed, fields: &Fields) -> Result<(Typed, Preview)> {
     let mut typed = typed(app, signed, fields).await?;
     let settle = |question: &mut Question, namespaces: &[String]| {
-        let offered = offered(app.config(), question, namespaces);
-        if let [only] = offered.as_slice()
+        if let [only] = offered(app.config(), question, namespaces).as_slice()
             && !question.namespaces.contains(only)
         {
             question.namespaces = vec![(*only).clone()];
         }
     };
-    let preview = app
-        .broker
-        .preview_settled(&signed.person, &mut typed.question, settle)
-        .await?;
+    let asked = &mut typed.question;
+    let preview = app.broker.preview_settled(&signed.person, asked, settle).await?;
     Ok((typed, preview))
 }
 
