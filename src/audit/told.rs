@@ -3,7 +3,6 @@
 use super::{
     classify::classify,
     event::parse,
-    object::Object,
     redact, scrub,
     words::{self, Words},
 };
@@ -30,12 +29,8 @@ pub struct Told {
 pub fn told(raw: &[u8]) -> Option<Told> {
     let event = parse(raw).ok()?;
     let redacted = redact::event(raw, &event);
-    let (body, answer) = (
-        redacted.event.get("requestObject"),
-        redacted.event.get("responseObject"),
-    );
-    let generated = answer.and_then(|answer| answer.pointer("/metadata/name")?.as_str());
-    let object = Object::of(&event, generated).map(Object::scrubbed);
+    let (body, answer) = (redacted.body(), redacted.answer());
+    let object = redacted.object(&event);
     let class = classify(&event);
     Some(Told {
         user: words::shown(&scrub::scrub(&event.user.username).0, LONGEST_NAME),

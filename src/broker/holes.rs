@@ -48,7 +48,10 @@ impl Broker {
         };
         let path = format!("/grants/{}", grant.id);
         let notice = self.notice_compliance("finding", "A record has holes", &text, &path, &about);
-        let facts = json!({"open": holes.open, "cut": holes.cut, "unanswered": holes.unanswered,
+        // As every gap tells it: from when to when, and who held a grant.
+        let held = json!([{"id": grant.id, "profile": grant.profile, "requester": grant.requester.name}]);
+        let facts = json!({"why": "holes", "from": grant.ready_at.unwrap_or(grant.approved_at), "to": grant.ended_at.unwrap_or(now),
+            "grants": held, "open": holes.open, "cut": holes.cut, "unanswered": holes.unanswered,
             "unexplained": holes.unexplained, "finding": finding.id});
         let gap = Transition::new(record(EntryKind::Gap, now, about, text, facts));
         self.commit(gap.write(Write::NewFinding(finding)).notice(notice))

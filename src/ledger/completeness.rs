@@ -196,6 +196,7 @@ impl fmt::Display for Hole {
             ("lost", Some(events)) => format!("{events} events lost"),
             ("absent", _) => "the broker did not run".to_owned(),
             ("silent", _) => "audit was silent".to_owned(),
+            ("holes", _) => "steps without their end, or changes without an event".to_owned(),
             ("restarted", _) => "the API server began anew".to_owned(),
             (other, _) => other.to_owned(),
         };
