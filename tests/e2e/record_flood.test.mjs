@@ -18,7 +18,7 @@ const world = connect();
 const dir = mkdtempSync(join(tmpdir(), 'flood-'));
 // As many as three thousand a second are in two; what the API server sends on is less than the slowest machine asks.
 const requests = 6_000;
-const flags = ['--audit-webhook-initial-backoff=100ms', '--audit-webhook-batch-buffer-size=150', '--audit-webhook-batch-max-size=30', '--audit-webhook-batch-throttle-qps=2', '--audit-webhook-batch-throttle-burst=2'];
+const flags = ['--audit-webhook-initial-backoff=100ms', '--audit-webhook-batch-buffer-size=300', '--audit-webhook-batch-max-size=30', '--audit-webhook-batch-throttle-qps=4', '--audit-webhook-batch-throttle-burst=4'];
 let own;
 
 before(async () => {
