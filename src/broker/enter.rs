@@ -43,7 +43,11 @@ pub(super) fn records(cluster: &str, digest: &str, intake: &Intake, known: &Know
     }
     if intake.counted_others.total > 0 || !intake.others.is_empty() {
         let (total, kept) = (intake.counted_others.total, intake.others.len());
-        let mut sentence = format!("{total} events of others were looked at and counted");
+        let mut sentence = if total == 1 {
+            "1 event of others was looked at and counted".to_owned()
+        } else {
+            format!("{total} events of others were looked at and counted")
+        };
         let mut facts = json!({"total": total, "by_class": intake.counted_others.by_class});
         if kept > 0 {
             sentence = format!("{kept} {}; {total} were looked at and counted", audit::KEPT);
